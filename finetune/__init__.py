@@ -1,0 +1,1 @@
+"""Fine-tuning: end-to-end training that starts from a trained head."""

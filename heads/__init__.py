@@ -1,0 +1,1 @@
+"""Heads: classifiers trained on cached features."""
