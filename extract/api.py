@@ -1,0 +1,188 @@
+"""The public way in: a folder of images → a store, and what the run came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extract.backbones import BackboneSpec
+from extract.errors import InputError
+from extract.items import Listing, list_folder
+from extract.known import read_known
+from extract.pipeline import Extraction
+from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
+from extract.progress import Reporter, Silent
+from extract.recipe import LayerRequest, PixelPolicy
+from extract.sealing import Sealed
+from extract.store import header
+from extract.store.reader import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a run did; `--json` prints its fields."""
+
+    store: str
+    items: int
+    """Entries of the data set: good + bad."""
+    rows: int
+    """Distinct images among them."""
+    extracted: int
+    """Images that this run put through the backbone."""
+    copied: int
+    """Rows that were copied from a shard that had to be rewritten."""
+    reused: int
+    """Rows in shards that were left as they are."""
+    bad: int
+    """Items without features: undecodable + unreadable."""
+    undecodable: int
+    unreadable: int
+    seconds: float
+    images_per_second: float
+    """`extracted` over the time from the first image to the last commit."""
+    read_seconds: float
+    decode_seconds: float
+    """Time that decoding kept its threads busy, summed over them; likewise the others."""
+    forward_seconds: float
+    write_seconds: float
+    snapshot: int
+    root_digest: str
+    max_bad: int
+    """Bad items that `--max-bad` allows."""
+
+    @property
+    def too_many_bad(self) -> bool:
+        """Whether more items are bad than was allowed."""
+        return self.bad > self.max_bad
+
+
+def run(
+    images: str | Path,
+    store: str | Path | None = None,
+    *,
+    backbone: str = "mobilenet_v2",
+    arguments: dict[str, Any] | None = None,
+    weights: str | Path = "imagenet",
+    image_size: int | None = None,
+    layers: Sequence[str] = (),
+    dtype: str = "float32",
+    precision: str = "float32",
+    format: str = "zarr",
+    engine: str = "auto",
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    exif_orientation: bool = True,
+    batch_size: int | None = None,
+    workers: int = 0,
+    max_bad: str | int = "10%",
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Run a frozen backbone once over a folder of images and keep its features.
+
+    Args:
+        images: A folder of class folders, of train/validation/test folders over class folders,
+            or a flat one.
+        store: Where features go; `<images>.features` by default. Resumed if it exists.
+        backbone: A name that `python -m extract backbones` lists.
+        arguments: The backbone's own, such as {"alpha": 0.35}.
+        weights: "imagenet", "random", or a path.
+        image_size: Side in pixels; by default what the backbone was made for.
+        layers: "NAME" or "NAME:avg|max|flatten|none"; by default the last map, averaged.
+        dtype: Type on disk, "float32" or "float16".
+        precision: Type of the forward pass, "float32" or "bfloat16".
+        format: "zarr" or "hdf5" for new shards.
+        engine: "auto", "openvino" or "keras".
+        interpolation: "bilinear", "nearest" or "bicubic", with the four policies after it as in
+            `keras.layers.Resizing`.
+        batch_size: Images per call of the engine; it decides speed only.
+        workers: Threads that read and decode; 0 for one per core.
+        max_bad: Number or share ("10%") of bad items from which `Summary.too_many_bad` is set.
+        reporter: Hears progress.
+
+    Raises:
+        HeadstartError: With one line that says what to do; the store is then as it was, or
+            holds what was committed so far.
+    """
+    spec = BackboneSpec(name=backbone, arguments=arguments or {}, weights=str(weights))
+    settings = Settings(
+        spec=spec,
+        pixels=PixelPolicy(
+            image_size=default_size(spec, image_size),
+            interpolation=interpolation,  # type: ignore[arg-type]
+            antialias=antialias,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+            exif_orientation=exif_orientation,
+        ),
+        layers=tuple(LayerRequest.parse(text) for text in layers),
+        dtype=dtype,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        format=format,  # type: ignore[arg-type]
+        engine=engine,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        workers=workers,
+        max_bad=str(max_bad),
+    )
+    target = Path(store) if store is not None else default_store(Path(images))
+    return extract_features(
+        Path(images), Store.at(target, settings.format), settings, reporter or Silent()
+    )
+
+
+def extract_features(images: Path, store: Store, settings: Settings, reporter: Reporter) -> Summary:
+    """Do what `run` says, on any store."""
+    start = time.perf_counter()
+    listing = list_folder(images)
+    for note in listing.notes:
+        reporter.note(note)
+    check_place(listing, store)
+    known = read_known(store)
+    plan = make_plan(settings, known, store.path, reporter)
+    work = Extraction(store, listing, known, plan, reporter)
+    try:
+        sealed = work.run()
+    finally:
+        work.close()
+    return _summary(work, sealed, time.perf_counter() - start)
+
+
+def check_place(listing: Listing, store: Store) -> None:
+    """Raise `InputError` if the store would lie among the images, or on something else."""
+    path = Path(store.path)
+    if path.resolve().is_relative_to(listing.root):
+        raise InputError(
+            f"{path} lies inside the images. Give --store a folder outside {listing.root}"
+        )
+    if path.is_file() or (
+        path.is_dir() and any(path.iterdir()) and not (path / header.NAME).exists()
+    ):
+        raise InputError(f"{path} is something else than a store. Give another --store")
+
+
+def _summary(work: Extraction, sealed: Sealed, seconds: float) -> Summary:
+    rate = work.extracted / work.busy_seconds if work.extracted else 0.0
+    return Summary(
+        store=work.store.path,
+        items=len(work.listing.items),
+        rows=sealed.rows,
+        extracted=work.extracted,
+        copied=work.assemblers[0].copied,
+        reused=work.assemblers[0].reused,
+        bad=sealed.bad,
+        undecodable=sealed.reasons["undecodable"],
+        unreadable=sealed.reasons["unreadable"],
+        seconds=round(seconds, 3),
+        images_per_second=round(rate, 1),
+        read_seconds=round(work.read.seconds, 3),
+        decode_seconds=round(work.decode.seconds, 3),
+        forward_seconds=round(work.forward.seconds, 3),
+        write_seconds=round(work.write_seconds, 3),
+        snapshot=sealed.number,
+        root_digest=sealed.root_digest,
+        max_bad=allowed_bad(work.plan.settings.max_bad, len(work.listing.items)),
+    )

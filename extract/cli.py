@@ -1,0 +1,322 @@
+"""`python -m extract`: arguments in, one public function, words out.
+
+Nothing heavy is imported here: each command imports what it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from extract import console
+from extract.console import Commands, Screen, command
+
+if TYPE_CHECKING:
+    from extract.api import Summary
+    from extract.store.reader import Snapshot
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run a frozen backbone once over your images, and keep its features.",
+    epilog="Start here: python -m extract demo",
+)
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    console.run_app(app, "python -m extract")
+
+
+@app.command()
+def run(
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGES",
+            help="Folder of class folders, of train/validation/test folders over these, or flat.",
+        ),
+    ],
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Where features go; resumed if it exists. [default: IMAGES.features]"),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="A name that `python -m extract backbones` lists.")
+    ] = "mobilenet_v2",
+    backbone_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels. [default: what the backbone was made for]"),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:POOLING]",
+            help="Layer output to keep, pooled by avg, max, flatten or none; repeatable. "
+            "[default: the last map, averaged]",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Type of the forward pass: float32 or bfloat16.")
+    ] = "float32",
+    format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
+    engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
+    interpolation: Annotated[
+        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
+    ] = "bilinear",
+    antialias: Annotated[
+        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
+    ] = False,
+    crop_to_aspect_ratio: Annotated[
+        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
+    ] = False,
+    pad_to_aspect_ratio: Annotated[
+        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
+    ] = False,
+    exif_orientation: Annotated[
+        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
+    ] = True,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per call of the engine. [default: what suits it]")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Threads that read and decode; 0 for one per core.")
+    ] = 0,
+    max_bad: Annotated[
+        str,
+        typer.Option(metavar="N|P%", help="With more bad images than this, end with status 3."),
+    ] = "10%",
+    json: Json = False,
+) -> None:
+    """Run a frozen backbone once over IMAGES and keep its features.
+
+    Example: python -m extract run photos
+    """
+    from extract.api import run as run_extraction
+    from extract.backbones import parse_arguments
+
+    with console.ProgressReporter() as reporter:
+        summary = run_extraction(
+            images,
+            store,
+            backbone=backbone,
+            arguments=parse_arguments(backbone_arg or []),
+            weights=weights,
+            image_size=image_size,
+            layers=layer or [],
+            dtype=dtype,
+            precision=precision,
+            format=format,
+            engine=engine,
+            interpolation=interpolation,
+            antialias=antialias,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+            exif_orientation=exif_orientation,
+            batch_size=batch_size,
+            workers=workers,
+            max_bad=max_bad,
+            reporter=reporter,
+        )
+    screen = Screen(json)
+    show_summary(screen, summary)
+    screen.finish(asdict(summary))
+    if summary.too_many_bad:
+        raise typer.Exit(console.TOO_MANY_BAD)
+
+
+def show_summary(screen: Screen, summary: Summary) -> None:
+    """Print what a run came to, and the next command."""
+    screen.say(f"{summary.store}: snapshot {summary.snapshot}")
+    good = summary.items - summary.bad
+    bad = f"{summary.undecodable} undecodable + {summary.unreadable} unreadable"
+    screen.say(f"  {summary.items:,} items = {good:,} good + {bad}")
+    screen.say(
+        f"  {summary.rows:,} distinct images: {summary.extracted:,} extracted, "
+        f"{summary.copied:,} copied, {summary.reused:,} reused"
+    )
+    rate = f", {summary.images_per_second:.0f} images/s" if summary.extracted else ""
+    screen.say(f"  {summary.seconds:.1f} s{rate}; root digest {summary.root_digest[:16]}…")
+    if summary.bad:
+        screen.say(f"  Bad images are listed in {Path(summary.store) / 'bad_images.csv'}")
+    if summary.too_many_bad:
+        screen.say(f"  That is more than --max-bad allows ({summary.max_bad}).")
+    screen.next("extract", "info", summary.store)
+
+
+@app.command()
+def info(store: Store, json: Json = False) -> None:
+    """Show a store's recipe, columns, items per split and class, size and digests.
+
+    Example: python -m extract info photos.features
+    """
+    from extract.information import information
+    from extract.store.reader import open_store
+
+    snapshot = open_store(store)
+    facts = information(snapshot)
+    screen = Screen(json)
+    _show_information(screen, snapshot, facts)
+    screen.next("extract", "verify", store)
+    screen.finish(facts)
+
+
+def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None:  # type: ignore[type-arg]
+    recipe, backbone = snapshot.recipe, facts["backbone"]
+    arguments = "".join(f", {k}={v}" for k, v in backbone.get("arguments", {}).items())
+    screen.say(f"{facts['store']}: snapshot {facts['snapshot']}, {console.size(facts['bytes'])}")
+    screen.say(
+        f"  {backbone.get('name')}{arguments}, weights {backbone.get('weights')}, "
+        f"{recipe.pixels.image_size} pixels, {recipe.precision}"
+    )
+    if snapshot.distance is not None:
+        screen.say(f"  {snapshot.distance:.2%} from float32 on the probes")
+    screen.say(f"  recipe {recipe.key[:16]}…  root {snapshot.root_digest[:16]}…")
+    screen.say()
+    screen.table(
+        ["column", "row", "type", "KiB per image"],
+        [[c["name"], c["row_shape"], c["dtype"], f"{c['kib']:.1f}"] for c in facts["columns"]],
+    )
+    screen.say()
+    splits = list(facts["items_per_split"])
+    screen.table(
+        ["items", *splits, "all"],
+        [
+            *[
+                [name, *counts.values(), sum(counts.values())]
+                for name, counts in facts["items_per_class"].items()
+            ],
+            ["all", *facts["items_per_split"].values(), facts["items"]],
+        ],
+    )
+    if facts["bad"]:
+        screen.say(f"{facts['bad']} of these are bad: {Path(facts['store']) / 'bad_images.csv'}")
+
+
+@app.command()
+def verify(store: Store, json: Json = False) -> None:
+    """Re-read and re-hash everything in a store; ends with 1 if anything does not fit.
+
+    Example: python -m extract verify photos.features
+    """
+    import time
+
+    from extract.store.verify import verify as verify_store
+
+    start = time.perf_counter()
+    verdict = verify_store(store, console.plain_progress("shards"))
+    seconds = time.perf_counter() - start
+    screen = Screen(json)
+    for name, problem in verdict.problems.items():
+        screen.say(f"{name}: {problem}")
+    for note in verdict.notes:
+        screen.say(f"Note: {note}")
+    rate = console.size(verdict.bytes / seconds)
+    screen.say(
+        f"{len(verdict.problems)} problems in {verdict.files:,} checks; "
+        f"{console.size(verdict.bytes)} of shards in {seconds:.1f} s ({rate}/s)"
+    )
+    if verdict.problems:
+        screen.next("extract", "repair", store)
+    else:
+        screen.say("Everything is as it was sealed.")
+    screen.finish(
+        {
+            "problems": verdict.problems,
+            "notes": verdict.notes,
+            "checks": verdict.files,
+            "bytes": verdict.bytes,
+            "seconds": round(seconds, 3),
+        }
+    )
+    if verdict.problems:
+        raise typer.Exit(console.DELIBERATE)
+
+
+@app.command()
+def repair(store: Store, json: Json = False) -> None:
+    """Move damaged and foreign files to STORE/damaged; the next run computes their rows again.
+
+    Example: python -m extract repair photos.features
+    """
+    from extract.store.verify import repair as repair_store
+
+    moved = repair_store(store)
+    screen = Screen(json)
+    for name in moved:
+        screen.say(f"{name}: moved to {store / 'damaged'}")
+    screen.say(f"{len(moved)} files were moved. The same `python -m extract run` makes them anew.")
+    screen.finish({"moved": moved})
+
+
+@app.command()
+def backbones(json: Json = False) -> None:
+    """List the backbones: input, feature width, parameters, and whether weights are here.
+
+    Example: python -m extract backbones
+    """
+    from extract.backbones import catalogue, weights_state
+
+    rows = [(entry, weights_state(entry)) for entry in catalogue().values()]
+    screen = Screen(json)
+    words = {"yes": "yes", "variant": "of a variant", "no": "no"}
+    screen.table(
+        ["name", "input", "features", "parameters", "weights here"],
+        [[e.name, e.image_size, e.features, e.parameters, words[state]] for e, state in rows],
+    )
+    screen.next("extract", "run", "photos", "--backbone", "mobilenet_v2")
+    screen.finish(
+        {
+            "backbones": [
+                {
+                    "name": e.name,
+                    "image_size": e.image_size,
+                    "features": e.features,
+                    "parameters": e.parameters,
+                    "weights": state,
+                }
+                for e, state in rows
+            ]
+        }
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where pictures and features go.")
+    ] = Path("headstart-demo"),
+    json: Json = False,
+) -> None:
+    """Extract features of handwritten digits with a small backbone: no network, no photographs.
+
+    The backbone has seen the digits 0 to 4 only; the pictures are of 5 to 9.
+
+    Example: python -m extract demo
+    """
+    from extract import digits
+    from extract.api import run as run_extraction
+
+    screen = Screen(json)
+    pictures = folder / "digits"
+    count = digits.write_pngs(pictures)
+    screen.say(f"{count} pictures of handwritten digits are in {pictures}")
+    screen.say(command("extract", "run", pictures, "--backbone", "digits"))
+    with console.ProgressReporter() as reporter:
+        summary = run_extraction(pictures, backbone="digits", reporter=reporter)
+    show_summary(screen, summary)
+    screen.finish(asdict(summary))

@@ -1,0 +1,54 @@
+"""What an engine promises: the features of an image do not depend on its neighbors."""
+
+from __future__ import annotations
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+PARITY = 1e-5
+"""Engines in float32 agree this far, relative to a feature's norm (2e-7 to 2e-6 measured)."""
+
+
+class Engine(ABC):
+    """A compiled backbone with its preprocessing and poolings."""
+
+    signature: Mapping[str, str]
+    """Engine, version, instruction family: within one signature, features agree bit for bit."""
+    batch_size: int
+    """Images per call that suit it best."""
+    streams: int
+    """How many threads may call it at once, and gain by it."""
+
+    @abstractmethod
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return the columns of a batch.
+
+        Args:
+            pixels: (n, size, size, 3) float32 in 0..255, n at least 1.
+
+        Returns:
+            One (n, *row_shape) float32 array per column. Row i depends on image i alone: not
+            on n, nor on the other images, to the bit.
+        """
+
+
+def instruction_family() -> str:
+    """Return the widest vector instructions of this processor, such as "x86_64-avx512"."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__ as features
+    except ImportError:  # a private name of NumPy's: the machine alone is coarser, never wrong
+        features = {}
+    known = {"AVX512_SKX": "avx512", "AVX2": "avx2", "SVE": "sve", "ASIMD": "neon"}
+    family = next((short for name, short in known.items() if features.get(name)), "base")
+    return f"{platform.machine().lower()}-{family}"
+
+
+def relative_distance(found: np.ndarray, reference: np.ndarray) -> float:
+    """Return the largest |found - reference| / |reference| over rows, Euclidean norms."""
+    a = np.asarray(found, np.float64).reshape(len(found), -1)
+    b = np.asarray(reference, np.float64).reshape(len(reference), -1)
+    scale = np.maximum(np.linalg.norm(b, axis=1), np.finfo(np.float32).tiny)
+    return float(np.max(np.linalg.norm(a - b, axis=1) / scale, initial=0.0))

@@ -1,0 +1,128 @@
+"""What a store knows already: its recipe, rows, files read, and the order of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from extract.assemble import Place
+from extract.recipe import Column
+from extract.store import commits, header
+from extract.store.commits import HAS_FEATURES, Commit, Commits, FileRead
+from extract.store.files import sha256
+from extract.store.reader import Store
+from extract.store.shards import Grid, damaged
+from extract.store.snapshots import SnapshotRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The state of a store before a run; empty where there is none."""
+
+    head: header.Header | None = None
+    commits: dict[str, Commit] = field(default_factory=dict)
+    """Every commit by its digest; a run adds its own."""
+    previous: SnapshotRecord | None = None
+    """The newest snapshot."""
+    items: pa.Table | None = None
+    """Its items."""
+    reads: Mapping[str, FileRead] = field(default_factory=dict)
+    """Path → the file as it was last read."""
+    order: tuple[str, ...] = ()
+    """Image keys of the newest snapshot's rows, in row order."""
+
+    def places(self, column: Column, decoder: str) -> dict[str, Place]:
+        """Map image keys to known rows of a column.
+
+        Rows of pictures that another decoder refused are left out: this one may read them.
+        """
+        judged = self.previous.decoder if self.previous else ""
+        return {
+            row.image_key: Place(commit, index)
+            for commit in self.commits.values()
+            if commit.column.canonical == column.canonical
+            for index, row in enumerate(commit.rows)
+            if row.status in HAS_FEATURES
+            or (row.status == "undecodable" and decoder in (commit.decoder, judged))
+        }
+
+    def grid(self, column: Column, row_shape: tuple[int, ...]) -> Grid:
+        """Return how a column is cut: as it always was in this store, else as it is today."""
+        for commit in self.commits.values():
+            if commit.column.canonical == column.canonical:
+                return commit.ref.grid
+        return Grid.of(row_shape, column.dtype)
+
+
+def read_known(store: Store) -> Known:
+    """Read a store's state.
+
+    Raises:
+        DamagedStoreError: If a record is altered, or a shard is missing or short.
+    """
+    head = header.read(store.files)
+    if head is None:
+        return Known()
+    records = Commits(store.files)
+    found = {digest: records.read(digest) for digest in records.digests()}
+    for commit in found.values():
+        _check_present(store, commit)
+    numbers = store.snapshots.numbers()
+    previous = store.snapshots.read(numbers[-1]) if numbers else None
+    items = None if previous is None else store.snapshots.items(previous)
+    return Known(
+        head=head,
+        commits=found,
+        previous=previous,
+        items=items,
+        reads=_reads(found, items),
+        order=() if previous is None else _order(found, previous, items),
+    )
+
+
+def _check_present(store: Store, commit: Commit) -> None:
+    try:
+        size = store.files.stamp(commit.ref.file).size
+    except FileNotFoundError as error:
+        raise damaged(commit.ref.file, "is missing") from error
+    if size != commit.ref.size:
+        raise damaged(commit.ref.file, f"has {size} bytes, expected {commit.ref.size}")
+
+
+def _reads(found: Mapping[str, Commit], items: pa.Table | None) -> dict[str, FileRead]:
+    reads = {read.path: read for commit in found.values() for read in commit.reads}
+    if items is None:
+        return reads
+    columns = (items[name].to_pylist() for name in ("path", "size", "mtime_ns", "image_key"))
+    for path, size, mtime_ns, key in zip(*columns, strict=True):
+        if key is not None:
+            reads[path] = FileRead(path, size, mtime_ns, key)
+    return reads
+
+
+def _order(
+    found: Mapping[str, Commit], previous: SnapshotRecord, items: pa.Table
+) -> tuple[str, ...]:
+    """Recover the keys of the rows in order: from any column's commits, else from the items.
+
+    A row that neither knows belonged to a shard that was set aside as damaged and to no item.
+    """
+    order: dict[int, str] = {}
+    for column in previous.columns:
+        start = 0
+        for digest, ref in zip(column.digests, column.refs, strict=True):
+            if digest in found:
+                order |= {start + i: row.image_key for i, row in enumerate(found[digest].rows)}
+            start += ref.rows
+    for row, key in zip(items["row"].to_pylist(), items["image_key"].to_pylist(), strict=True):
+        if row >= 0:
+            order.setdefault(row, key)
+    return tuple(order[row] for row in sorted(order))
+
+
+def record_file(store: Store, digest: str) -> tuple[str, tuple[int, str]]:
+    """Return (name, (size, SHA-256)) of a commit record as it is on the disk."""
+    data = Commits(store.files).read_bytes(digest)
+    return commits.name_of(digest), (len(data), sha256(data))

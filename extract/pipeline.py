@@ -1,0 +1,385 @@
+"""Images → features: read + hash ∥ decode ∥ forward ∥ encode + commit, resumable at any moment.
+
+    listing ─▶ read ─▶ (known? done) ─▶ decode ─▶ forward ─▶ assemblers ─▶ write ─▶ seal
+              threads                   threads   streams                  thread
+
+Stages are joined here and know nothing of each other. Every stage gives its results in item
+order and holds a bounded number of them, so memory does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from extract import pixels
+from extract.assemble import Assembler, Draft, Row
+from extract.errors import FeatureError, ImageError, InputError
+from extract.items import Item, Listing
+from extract.known import Known
+from extract.plan import LazyEngine, Plan, num_cores, versions
+from extract.progress import Reporter, Ticker
+from extract.reading import FileBytes, read_item
+from extract.sealing import Outcome, Sealed, seal
+from extract.stages import Stage
+from extract.store import header
+from extract.store.commits import Commit, Commits, FileRead, RowFacts, row_digests
+from extract.store.reader import Store
+
+READ_AHEAD = 64  # files
+DECODE_AHEAD = 64  # images: 38 MB of pixels at 224
+WRITES_AHEAD = 2  # shards
+KNOWN_PER_BATCH = 1024  # rows that pass through without work
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An item, or a row of old, on its way to becoming a row."""
+
+    index: int
+    """Position among the items; -1 for a row whose image is no item any more."""
+    image_key: str | None
+    """Known from an earlier run; None where only reading can tell."""
+    fetch: bool
+    """Whether its bytes are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row that is going to be added, with bytes where it must be decoded."""
+
+    image_key: str
+    path: str
+    data: bytes | None = None
+    facts: RowFacts | None = None
+    """Set where the outcome is known without decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded image: (size, size, 3) float32, or None with the reason."""
+
+    pixels: np.ndarray | None
+    facts: RowFacts
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows in order, and the pixels of those that need the engine."""
+
+    rows: list[tuple[RowFacts, str, bool]] = field(default_factory=list)
+    """(facts, path, whether this run decoded it)"""
+    pixels: list[np.ndarray] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    """Positions in `rows` that `pixels` belong to."""
+
+
+class Extraction:
+    """One run: the stages, and what passes between them."""
+
+    def __init__(
+        self, store: Store, listing: Listing, known: Known, plan: Plan, reporter: Reporter
+    ) -> None:
+        self.store = store
+        self.listing = listing
+        self.known = known
+        self.plan = plan
+        self.reporter = reporter
+        self.engine = LazyEngine(plan)
+        self.extracted = 0
+        self.busy_seconds = 0.0
+        self.write_seconds = 0.0
+        workers = plan.settings.workers or num_cores()
+        self.read: Stage[Wanted, FileBytes | ImageError] = Stage(self._read, workers, READ_AHEAD)
+        self.decode: Stage[Candidate, Decoded] = Stage(self._decode, workers, DECODE_AHEAD)
+        streams = self.engine.streams
+        self.forward: Stage[Batch, list[np.ndarray]] = Stage(self._forward, streams, streams + 2)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._writes: deque[Future[Commit]] = deque()
+        self._write_waited = 0.0
+        self._held: list[tuple[str, Draft, tuple[FileRead, ...]]] = []
+        self._begun = False
+        self._reads: list[FileRead] = []
+        self._outcomes: list[Outcome] = [self._hinted(item) for item in listing.items]
+        self._placed: set[str] = set()
+        self._ticker = Ticker(len(listing.items))
+        self.assemblers = self._assemblers()
+
+    def close(self) -> None:
+        """End every thread."""
+        for stage in (self.read, self.decode, self.forward):
+            stage.close()
+        self._writer.shutdown(wait=True, cancel_futures=True)
+
+    def run(self) -> Sealed:
+        """Extract what is missing, then seal."""
+        start = time.perf_counter()
+        try:
+            self._extract()
+        except KeyboardInterrupt:
+            self._keep_partial_shards()
+            raise
+        self.busy_seconds = time.perf_counter() - start
+        if not self._begun:
+            raise self._no_good_image()
+        return seal(
+            self.store,
+            self.plan,
+            self.known,
+            self.listing,
+            self._outcomes,
+            self.assemblers,
+            self.engine,
+        )
+
+    # Items and rows --------------------------------------------------------------------------
+
+    def _hinted(self, item: Item) -> Outcome:
+        """Recognize a file that was read before by its path, size and time."""
+        read = self.known.reads.get(item.path)
+        same = read is not None and (read.size, read.mtime_ns) == (item.size, item.mtime_ns)
+        return Outcome(item=item, read=read if same and not item.trouble else None)
+
+    def _assemblers(self) -> list[Assembler]:
+        decoder = pixels.decoder_signature()
+        return [
+            Assembler(
+                self.plan.recipe.key,
+                column,
+                self.known.grid(column, shape),
+                self.known.places(column, decoder),
+                self.known.commits,
+                self._write,
+            )
+            for column, shape in zip(self.plan.columns, self.plan.row_shapes, strict=True)
+        ]
+
+    def _is_known(self, image_key: str) -> bool:
+        return all(assembler.knows(image_key) for assembler in self.assemblers)
+
+    def _wanted(self) -> Iterator[Wanted]:
+        """Yield rows of old in their order, then items in theirs."""
+        if not all(self._is_known(key) for key in self.known.order):
+            # A column is new, or a shard was set aside: rows of old need their images, so every
+            # item must have its key before the first row is placed.
+            self._resolve_all()
+        by_key = {
+            o.read.image_key: i for i, o in reversed(list(enumerate(self._outcomes))) if o.read
+        }
+        for key in self.known.order:
+            self._placed.add(key)
+            index = by_key.get(key, -1)
+            yield Wanted(index, key, fetch=index >= 0 and not self._is_known(key))
+        for index, outcome in enumerate(self._outcomes):
+            if outcome.read is None:
+                yield Wanted(index, None, fetch=True)
+            elif outcome.read.image_key not in self._placed:
+                self._placed.add(outcome.read.image_key)
+                yield Wanted(
+                    index, outcome.read.image_key, not self._is_known(outcome.read.image_key)
+                )
+
+    def _resolve_all(self) -> None:
+        unknown = (Wanted(i, None, True) for i, o in enumerate(self._outcomes) if o.read is None)
+        for wanted, file in self.read(unknown):
+            self._settle(wanted, file)
+
+    def _settle(self, wanted: Wanted, file: FileBytes | ImageError | None) -> None:
+        """Note what reading an item came to."""
+        item = self.listing.items[wanted.index]
+        if isinstance(file, FileBytes):
+            self._outcomes[wanted.index] = Outcome(item=item, read=file.read)
+            self._reads.append(file.read)
+        elif file is not None:
+            self._outcomes[wanted.index] = Outcome(item=item, trouble=file)
+
+    def _candidates(self) -> Iterator[Candidate]:
+        """Yield rows that are going to be added, each distinct image once."""
+        for wanted, file in self.read(self._wanted(), needs_work=lambda w: w.fetch):
+            self._ticker.items_done = max(self._ticker.items_done, wanted.index)
+            candidate = self._accept(wanted, file)
+            if candidate is not None:
+                yield candidate
+
+    def _accept(self, wanted: Wanted, file: FileBytes | ImageError | None) -> Candidate | None:
+        path = self.listing.items[wanted.index].path if wanted.index >= 0 else ""
+        if wanted.image_key is not None and not wanted.fetch:
+            absent = wanted.index < 0 and not self._is_known(wanted.image_key)
+            facts = RowFacts(wanted.image_key, "absent") if absent else None
+            return Candidate(wanted.image_key, path, facts=facts)
+        self._settle(wanted, file)
+        if wanted.image_key is not None:
+            return self._accept_known(wanted.image_key, path, file)
+        if not isinstance(file, FileBytes) or file.read.image_key in self._placed:
+            return None
+        key = file.read.image_key
+        self._placed.add(key)
+        return Candidate(key, path, None if self._is_known(key) else file.data)
+
+    @staticmethod
+    def _accept_known(key: str, path: str, file: FileBytes | ImageError | None) -> Candidate:
+        """Take the bytes of an image whose key an earlier run knew, if they still are its."""
+        if isinstance(file, FileBytes) and file.read.image_key == key:
+            return Candidate(key, path, file.data)
+        return Candidate(key, path, facts=RowFacts(key, "absent"))
+
+    # The work of the stages' threads -----------------------------------------------------------
+
+    def _read(self, wanted: Wanted) -> FileBytes | ImageError:
+        try:
+            return read_item(self.listing.root, self.listing.items[wanted.index])
+        except ImageError as error:
+            return error
+
+    def _decode(self, candidate: Candidate) -> Decoded:
+        assert candidate.data is not None
+        try:
+            array, warning = pixels.load(candidate.data, self.plan.settings.pixels)
+        except ImageError as error:
+            facts = RowFacts(candidate.image_key, "undecodable", error.stage, error.reason)
+            return Decoded(None, facts)
+        if warning is None:
+            return Decoded(array, RowFacts(candidate.image_key, "good"))
+        return Decoded(array, RowFacts(candidate.image_key, "warned", "decode", warning))
+
+    def _forward(self, batch: Batch) -> list[np.ndarray]:
+        outputs = self.engine(np.stack(batch.pixels))
+        for column, features in zip(self.plan.columns, outputs, strict=True):
+            finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
+            if not finite.all():
+                _, path, _ = batch.rows[batch.at[int(np.argmin(finite))]]
+                cure = " Use --dtype float32" if column.dtype == "float16" else ""
+                raise FeatureError(
+                    f"Layer {column.layer} gave NaN or infinity for {path}, a good image.{cure}"
+                )
+        return outputs
+
+    # From candidates to shards -----------------------------------------------------------------
+
+    def _batches(self) -> Iterator[Batch]:
+        batch = Batch()
+        decoded = self.decode(self._candidates(), needs_work=lambda c: c.data is not None)
+        for candidate, result in decoded:
+            facts = candidate.facts or RowFacts(candidate.image_key, "good")
+            if result is not None:
+                facts = result.facts
+                if result.pixels is not None:
+                    batch.at.append(len(batch.rows))
+                    batch.pixels.append(result.pixels)
+            batch.rows.append((facts, candidate.path, result is not None))
+            full = batch.pixels and len(batch.pixels) >= self.engine.batch_size
+            if full or len(batch.rows) >= KNOWN_PER_BATCH:
+                yield batch
+                batch = Batch()
+        if batch.rows:
+            yield batch
+
+    def _extract(self) -> None:
+        for batch, outputs in self.forward(self._batches(), needs_work=lambda b: bool(b.pixels)):
+            self.extracted += len(batch.pixels)
+            self._add(batch, outputs)
+            self._tick()
+        for assembler in self.assemblers:
+            assembler.flush()
+        while self._writes:
+            self._take_write()
+
+    def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
+        position = {row: i for i, row in enumerate(batch.at)}
+        for index, (facts, _, fresh) in enumerate(batch.rows):
+            if facts.status in ("good", "warned"):
+                self._begin()
+            at = position.get(index)
+            for column, assembler in enumerate(self.assemblers):
+                features = None if at is None or outputs is None else outputs[column][at]
+                assembler.add(Row(facts, fresh), features)
+
+    def _begin(self) -> None:
+        """Make the store, now that there is a row worth keeping."""
+        if self._begun:
+            return
+        if self.known.head is None:
+            header.create(self.store.files, self.engine.header())
+        self._begun = True
+        for held in self._held:
+            self._submit(*held)
+        self._held.clear()
+
+    def _write(self, digest: str, draft: Draft) -> None:
+        """Take a shard from an assembler; hold it back while no image has been good."""
+        reads = tuple(self._reads)
+        self._reads.clear()
+        if self._begun:
+            self._submit(digest, draft, reads)
+        else:
+            self._held.append((digest, draft, reads))
+
+    def _submit(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
+        while len(self._writes) >= WRITES_AHEAD:
+            self._take_write()
+        self._writes.append(self._writer.submit(self._publish, digest, draft, reads))
+
+    def _take_write(self) -> None:
+        start = time.perf_counter()
+        commit = self._writes.popleft().result()
+        self._write_waited += time.perf_counter() - start
+        self.known.commits[commit.digest] = commit
+
+    def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> Commit:
+        start = time.perf_counter()
+        commits = Commits(self.store.files)
+        if digest not in self.known.commits:
+            features = draft.features(self.store.shards)
+            commit = Commit(
+                recipe_key=self.plan.recipe.key,
+                column=draft.column,
+                ref=self.store.shards.write(digest, features, draft.grid),
+                rows=draft.rows,
+                row_digests=tuple(row_digests(features)),
+                reads=reads,
+                decoder=pixels.decoder_signature(),
+                signature=self._signature(draft),
+                versions=versions(),
+            )
+            commits.publish(commit)
+        found = commits.read(digest)  # ours, or that of a run beside us that was first
+        self.write_seconds += time.perf_counter() - start
+        return found
+
+    def _signature(self, draft: Draft) -> dict[str, str]:
+        if draft.fresh:
+            return dict(self.engine.engine.signature)
+        return dict(next(iter(draft.known.values())).commit.signature) if draft.known else {}
+
+    def _keep_partial_shards(self) -> None:
+        """Commit what is finished when a person stops the run."""
+        if self._begun:
+            for assembler in self.assemblers:
+                assembler.flush()
+            while self._writes:
+                self._take_write()
+
+    # What people hear --------------------------------------------------------------------------
+
+    def _no_good_image(self) -> InputError:
+        first = next((o for o in self._outcomes if o.trouble), None)
+        reason = f", such as {first.item.path} ({first.trouble})" if first else ""
+        return InputError(
+            f"None of the {len(self.listing.items)} files in {self.listing.root} is an image that "
+            f"can be read{reason}. Nothing was written"
+        )
+
+    def _tick(self) -> None:
+        waited = {
+            "read": self.read.waited,
+            "decode": self.decode.waited,
+            "forward": self.forward.waited,
+            "write": self._write_waited,
+        }
+        if (tick := self._ticker.tick(self.extracted, waited)) is not None:
+            self.reporter.tick(tick)

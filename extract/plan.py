@@ -1,0 +1,301 @@
+"""What a run is asked for, and what follows from it before any image is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from extract import backbones, prepare
+from extract.backbones import BackboneSpec
+from extract.engines.engine import Engine, relative_distance
+from extract.errors import BackboneError, InputError, StaleStoreError
+from extract.known import Known
+from extract.prepare import EngineKind, Prepared, Request
+from extract.progress import Reporter
+from extract.recipe import (
+    Column,
+    DType,
+    LayerRequest,
+    PixelPolicy,
+    Precision,
+    Recipe,
+    first_difference,
+    one_of,
+)
+from extract.store.header import Header
+
+Format = Literal["zarr", "hdf5"]
+EngineChoice = Literal["auto", "openvino", "keras"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a run is asked for; `extract.run` and the command line both make one."""
+
+    spec: BackboneSpec = field(default_factory=BackboneSpec)
+    pixels: PixelPolicy = field(default_factory=PixelPolicy)
+    layers: tuple[LayerRequest, ...] = ()
+    """Layer outputs to keep; the last map averaged where none is named."""
+    dtype: DType = "float32"
+    """Type on disk."""
+    precision: Precision = "float32"
+    format: Format = "zarr"
+    engine: EngineChoice = "auto"
+    batch_size: int | None = None
+    """Images per call of the engine; None for what suits it."""
+    workers: int = 0
+    """Threads that read and decode; 0 for one per core."""
+    max_bad: str = "10%"
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, get_args(DType))
+        one_of("precision", self.precision, get_args(Precision))
+        one_of("format", self.format, get_args(Format))
+        one_of("engine", self.engine, get_args(EngineChoice))
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"--batch-size is at least 1. Received: {self.batch_size}")
+        if self.workers < 0:
+            raise InputError(f"--workers is at least 0. Received: {self.workers}")
+        allowed_bad(self.max_bad, 0)
+
+
+def allowed_bad(max_bad: str, items: int) -> int:
+    """Return how many of `items` may be bad: "12" is a number of them, "10%" a share."""
+    number, percent = max_bad.removesuffix("%"), max_bad.endswith("%")
+    try:
+        value = float(number) if percent else int(number)
+    except ValueError:
+        value = -1
+    if value < 0 or (percent and value > 100):
+        raise InputError(f"--max-bad is a number or a share such as 10%. Received: {max_bad!r}")
+    return int(items * value / 100) if percent else int(value)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do."""
+
+    settings: Settings
+    request: Request
+    prepared: Prepared
+    kind: EngineKind
+    recipe: Recipe
+    columns: tuple[Column, ...]
+    row_shapes: tuple[tuple[int, ...], ...]
+
+    def backbone(self) -> dict[str, Any]:
+        """Return the locators that are written beside the recipe's key."""
+        spec = self.settings.spec
+        return {"name": spec.name, "arguments": dict(spec.arguments), "weights": spec.weights}
+
+
+def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) -> Plan:
+    """Decide engine, recipe and columns.
+
+    Raises:
+        StaleStoreError: If the store was made with another recipe.
+        BackboneError: If the backbone or its weights cannot be had.
+    """
+    _check_backbone(settings, known, store)
+    kind = _engine_kind(settings.engine, known)
+    request = _request(settings, settings.layers or (LayerRequest(),))
+    prepared = _prepare(request, kind, reporter)
+    columns = prepare.with_dtype(prepared.columns, settings.dtype)
+    missing = _kept_columns(known, columns)
+    if missing:  # the newest snapshot has columns that were not named again: they go on
+        named = [LayerRequest(c.layer, c.pooling) for c in [*missing, *columns]]
+        request = _request(settings, tuple(named))
+        prepared = _prepare(request, kind, reporter)
+        columns = [*missing, *columns]
+    shapes = {(c.operation, c.pooling): shape for c, shape in prepared.columns}
+    plan = Plan(
+        settings=settings,
+        request=request,
+        prepared=prepared,
+        kind=kind,
+        recipe=_recipe(settings, prepared, kind),
+        columns=tuple(columns),
+        row_shapes=tuple(shapes[c.operation, c.pooling] for c in columns),
+    )
+    if known.head is not None:
+        check_recipe(known.head.recipe, plan.recipe, store)
+    return plan
+
+
+def _check_backbone(settings: Settings, known: Known, store: str) -> None:
+    """Name the backbone, not its digest, where a store was made with another one."""
+    stored = known.head.backbone.get("name") if known.head else None
+    if stored not in (None, settings.spec.name):
+        raise StaleStoreError(store, "backbone", stored, settings.spec.name)
+
+
+def check_recipe(stored: Recipe, wanted: Recipe, store: str) -> None:
+    """Raise `StaleStoreError` that names the first field in which two recipes differ."""
+    if (difference := first_difference(stored, wanted)) is not None:
+        raise StaleStoreError(store, *difference)
+
+
+def _engine_kind(choice: EngineChoice, known: Known) -> EngineKind:
+    if choice != "auto":
+        return choice
+    if known.head is not None:
+        return "openvino" if known.head.signature["engine"] == "openvino" else "keras"
+    return "keras" if _has_accelerator() else "openvino"
+
+
+def _has_accelerator() -> bool:
+    """Ask Keras only where a driver's files say that asking may be worth its seconds."""
+    if not (os.path.exists("/dev/nvidiactl") or shutil.which("nvidia-smi")):
+        return False
+    from extract.engines.keras_backend import accelerator
+
+    return accelerator()
+
+
+def _request(settings: Settings, layers: tuple[LayerRequest, ...]) -> Request:
+    return Request(spec=settings.spec, image_size=settings.pixels.image_size, layers=layers)
+
+
+def _prepare(request: Request, kind: EngineKind, reporter: Reporter) -> Prepared:
+    found = prepare.cached(request, kind)
+    if found is not None:
+        return found
+    if kind == "openvino":
+        reporter.note(f"Converting {request.spec.name} for OpenVINO, once (about 15 s) …")
+    return prepare.prepare(request, kind)
+
+
+def _kept_columns(known: Known, columns: list[Column]) -> list[Column]:
+    """Return the columns of the newest snapshot that are not among `columns`."""
+    if known.previous is None:
+        return []
+    asked = {column.canonical for column in columns}
+    kept = [c.column for c in known.previous.columns]
+    return [column for column in kept if column.canonical not in asked]
+
+
+def _recipe(settings: Settings, prepared: Prepared, kind: EngineKind) -> Recipe:
+    return Recipe(
+        graph_digest=prepared.graph_digest,
+        weights_digest=prepared.weights_digest,
+        arguments=prepared.arguments,
+        pixels=settings.pixels,
+        preprocessing=prepared.preprocessing,
+        precision=settings.precision,
+        signature=None if settings.precision == "float32" else _signature(kind),
+    )
+
+
+def _signature(kind: EngineKind) -> dict[str, str]:
+    from extract.engines.openvino import openvino_signature
+
+    if kind != "openvino":
+        raise BackboneError(
+            "--precision bfloat16 runs on the processor through OpenVINO. Add --engine openvino"
+        )
+    return openvino_signature()
+
+
+class LazyEngine:
+    """The plan's engine, loaded when the first image needs it: a warm run may never do so."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; its outputs are the columns of `plan.prepared`."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = _load(self._plan, self._plan.settings.precision)
+            return self._engine
+
+    @property
+    def batch_size(self) -> int:
+        """Images per call."""
+        return self._plan.settings.batch_size or self.engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        """Threads that may call at once."""
+        return 1 if self._plan.kind == "keras" else num_cores()
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return the plan's columns for a batch: (n, *row_shape) each, in their type on disk."""
+        outputs = self.engine(pixels)
+        by_output = {
+            (c.operation, c.pooling): array
+            for (c, _), array in zip(self._plan.prepared.columns, outputs, strict=True)
+        }
+        with np.errstate(over="ignore"):  # infinity in float16 is found and named by the caller
+            return [
+                by_output[c.operation, c.pooling].astype(c.dtype, copy=False)
+                for c in self._plan.columns
+            ]
+
+    def header(self) -> Header:
+        """Return what `store.json` says of a store that this run creates."""
+        plan = self._plan
+        return Header(
+            recipe=plan.recipe,
+            signature=self.engine.signature,
+            backbone=plan.backbone(),
+            distance=_distance(plan, self.engine),
+        )
+
+
+def _load(plan: Plan, precision: Precision) -> Engine:
+    if plan.kind == "openvino":
+        from extract.engines.openvino import OpenVINOEngine
+
+        return OpenVINOEngine(plan.prepared.graph, precision)
+    from extract.engines.keras_backend import KerasEngine
+
+    _, columns, model = prepare.build(plan.request)
+    expected = [column.canonical for column, _ in plan.prepared.columns]
+    assert [column.canonical for column in columns] == expected
+    return KerasEngine(model)
+
+
+def _distance(plan: Plan, engine: Engine) -> float | None:
+    """Measure how far the features are from float32, on the probes."""
+    if plan.settings.precision == "float32":
+        return None
+    pixels = prepare.probe_pixels(plan.settings.pixels)
+    pairs = zip(engine(pixels), _load(plan, "float32")(pixels), strict=True)
+    return max(relative_distance(found, exact) for found, exact in pairs)
+
+
+def default_store(images: Path) -> Path:
+    """Return `photos.features` for `photos`."""
+    images = images.resolve()
+    return images.with_name(images.name + ".features")
+
+
+def default_size(spec: BackboneSpec, asked: int | None) -> int:
+    """Return the asked size, or the one that the backbone was made for."""
+    return asked if asked is not None else backbones.entry(spec.name).image_size
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions of what decides bits, for the record."""
+    import importlib.metadata
+
+    packages = ("numpy", "openvino", "opencv-python-headless", "pillow", "simplejpeg")
+    return {name: importlib.metadata.version(name) for name in packages}

@@ -1,0 +1,87 @@
+"""Probes in a store: raw pictures and their features, for every later parity report.
+
+probes/ours-turned.jpg         eight synthetic pictures
+probes/user-<image key>        up to 24 small pictures of the user's
+probes/features-<column>.npz   names (n,) and features (n, *row_shape) float32 or float16
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from extract import pixels, probes
+from extract.errors import ImageError
+from extract.items import Item
+from extract.plan import LazyEngine, Plan
+from extract.reading import read_item
+from extract.recipe import Column
+from extract.store.commits import HAS_FEATURES
+from extract.store.files import Files, disk_errors, publish, sha256
+
+PICTURES = ("ours-", "user-")
+
+
+def keep(
+    files: Files, root: Path, plan: Plan, items: pa.Table, engine: LazyEngine
+) -> dict[str, tuple[int, str]]:
+    """Make the probes that a store lacks; return (size, SHA-256) of every probe file."""
+    missing = [c for c in plan.columns if features_name(c) not in files.list("probes")]
+    if missing:
+        with disk_errors("the probes"):
+            _keep_pictures(files, root, items)
+            _keep_features(files, plan, engine)
+    facts = {}
+    for name in files.list("probes"):
+        data = files.read(f"probes/{name}")
+        facts[f"probes/{name}"] = (len(data), sha256(data))
+    return facts
+
+
+def features_name(column: Column) -> str:
+    """Return the file name of a column's probe features."""
+    return f"features-{hashlib.sha256(column.canonical.encode()).hexdigest()[:16]}.npz"
+
+
+def read_features(files: Files, column: Column) -> tuple[list[str], np.ndarray]:
+    """Return the names of the probes and their features (n, *row_shape) in a column."""
+    data = files.read(f"probes/{features_name(column)}")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return arrays["names"].tolist(), arrays["features"]
+
+
+def _keep_pictures(files: Files, root: Path, items: pa.Table) -> None:
+    for name, data in probes.synthetic().items():
+        publish(files, f"probes/ours-{name}", data)
+    if not any(name.startswith("user-") for name in files.list("probes")):
+        for key, data in _users_pictures(root, items).items():
+            publish(files, f"probes/user-{key}", data)
+
+
+def _users_pictures(root: Path, items: pa.Table) -> dict[str, bytes]:
+    """Return the first small good images, key → bytes; one that changed meanwhile is left out."""
+    found: dict[str, bytes] = {}
+    for item in items.select(["path", "size", "status", "image_key"]).to_pylist():
+        if len(found) == probes.MOST_OF_USER:
+            break
+        if item["status"] in HAS_FEATURES and item["size"] <= probes.SMALL:
+            with contextlib.suppress(ImageError):
+                file = read_item(root, Item(item["path"]))
+                if file.read.image_key == item["image_key"]:
+                    found[item["image_key"]] = file.data
+    return found
+
+
+def _keep_features(files: Files, plan: Plan, engine: LazyEngine) -> None:
+    names = [name for name in files.list("probes") if name.startswith(PICTURES)]
+    policy = plan.settings.pixels
+    batch = np.stack([pixels.load(files.read(f"probes/{name}"), policy)[0] for name in names])
+    for column, features in zip(plan.columns, engine(batch), strict=True):
+        sink = io.BytesIO()
+        np.savez(sink, names=np.array(names), features=features)
+        publish(files, f"probes/{features_name(column)}", sink.getvalue())

@@ -1,0 +1,205 @@
+"""The end of a run: items, splits, probes and digests → a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from extract.pixels import decoder_signature
+
+from extract import probe_files, splits
+from extract.assemble import Assembler
+from extract.errors import ImageError
+from extract.items import Item, Listing
+from extract.known import Known, record_file
+from extract.plan import LazyEngine, Plan
+from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_digest, root_line
+from extract.store.files import sha256
+from extract.store.reader import Store
+from extract.store.snapshots import (
+    ITEM_SCHEMA,
+    SnapshotColumn,
+    SnapshotRecord,
+    bad_images_csv,
+    items_digest,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one item."""
+
+    item: Item
+    read: FileRead | None = None
+    """None where it could not be read."""
+    trouble: ImageError | None = None
+    """Why it could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A snapshot, and what its items came to."""
+
+    number: int
+    root_digest: str
+    rows: int
+    bad: int
+    reasons: Mapping[str, int]
+
+
+def seal(
+    store: Store,
+    plan: Plan,
+    known: Known,
+    listing: Listing,
+    outcomes: Sequence[Outcome],
+    assemblers: Sequence[Assembler],
+    engine: LazyEngine,
+) -> Sealed:
+    """Write a snapshot of what the run ended with, unless the newest one says the same."""
+    columns = [[known.commits[digest] for digest in a.digests] for a in assemblers]
+    facts = _facts(columns)
+    table = _items(outcomes, facts, known)
+    found = _bad_counts(table)
+    root, rows = _root(table, assemblers, columns)
+    record = SnapshotRecord(
+        recipe_key=plan.recipe.key,
+        columns=tuple(
+            SnapshotColumn(
+                column=a.column,
+                row_shape=a.grid.row_shape,
+                digests=tuple(a.digests),
+                refs=tuple(commit.ref for commit in commits),
+            )
+            for a, commits in zip(assemblers, columns, strict=True)
+        ),
+        files=_files(store, known, columns)
+        | probe_files.keep(store.files, listing.root, plan, table, engine),
+        classes=tuple(sorted({x for x in table["label"].to_pylist() if x is not None})),
+        items_digest=items_digest(table),
+        root_digest=root,
+        decoder=decoder_signature(),
+        bad_images=sha256(bad_images_csv(table)),
+        found_at={"images": str(listing.root)},
+    )
+    number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
+    return Sealed(number, root, rows, sum(found.values()), found)
+
+
+def _unchanged(store: Store, known: Known, record: SnapshotRecord, table: pa.Table) -> int | None:
+    """Return the newest snapshot's number if a new one would say nothing new."""
+    old = known.previous
+    if old is None or known.items is None or not known.items.equals(table):
+        return None
+    same = (old.columns, old.classes, old.decoder) == (
+        record.columns,
+        record.classes,
+        record.decoder,
+    )
+    if not same or not set(record.files.items()) <= {(k, tuple(v)) for k, v in old.files.items()}:
+        return None
+    return old.number if _csv_is_there(store, old) else None
+
+
+def _csv_is_there(store: Store, record: SnapshotRecord) -> bool:
+    try:
+        return sha256(store.files.read("bad_images.csv")) == record.bad_images
+    except FileNotFoundError:
+        return False
+
+
+def _facts(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, RowFacts]]:
+    """Map image keys to (row, facts); an image without features in any column is bad."""
+    facts: dict[str, tuple[int, RowFacts]] = {}
+    for commits in columns:
+        rows = (row for commit in commits for row in commit.rows)
+        for index, row in enumerate(rows):
+            if row.image_key not in facts or row.status not in HAS_FEATURES:
+                facts[row.image_key] = (index, row)
+    return facts
+
+
+def _items(
+    outcomes: Sequence[Outcome], facts: Mapping[str, tuple[int, RowFacts]], known: Known
+) -> pa.Table:
+    split = splits.assign([_candidate(o) for o in outcomes], _kept_splits(known))
+    rows = [_item_row(o, facts) for o in outcomes]
+    for row, name in zip(rows, split, strict=True):
+        row["split"] = name
+    return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
+
+
+def _candidate(outcome: Outcome) -> splits.Candidate:
+    item = outcome.item
+    unit = outcome.read.image_key if outcome.read else item.path
+    return splits.Candidate(unit, item.label, item.split)
+
+
+def _kept_splits(known: Known) -> dict[str, str]:
+    if known.items is None:
+        return {}
+    names = ("image_key", "path", "split")
+    columns = (known.items[name].to_pylist() for name in names)
+    return {key or path: split for key, path, split in zip(*columns, strict=True)}
+
+
+def _item_row(outcome: Outcome, facts: Mapping[str, tuple[int, RowFacts]]) -> dict[str, object]:
+    item, read = outcome.item, outcome.read
+    row: dict[str, object] = {
+        "path": item.path,
+        "label": item.label,
+        "group": item.group,
+        "size": item.size,
+        "mtime_ns": item.mtime_ns,
+    }
+    if read is None or facts[read.image_key][1].status == "absent":
+        trouble = outcome.trouble or ImageError("read", "changed while it was read")
+        return row | {
+            "status": "unreadable",
+            "stage": trouble.stage,
+            "reason": trouble.reason,
+            "row": -1,
+        }
+    index, found = facts[read.image_key]
+    return row | {
+        "image_key": read.image_key,
+        "size": read.size,
+        "mtime_ns": read.mtime_ns,
+        "status": found.status,
+        "stage": found.stage or None,
+        "reason": found.reason or None,
+        "row": index,
+    }
+
+
+def _bad_counts(table: pa.Table) -> dict[str, int]:
+    statuses = table["status"].to_pylist()
+    return {name: statuses.count(name) for name in ("undecodable", "unreadable")}
+
+
+def _root(
+    table: pa.Table, assemblers: Sequence[Assembler], columns: Sequence[Sequence[Commit]]
+) -> tuple[str, int]:
+    """Return (root digest, distinct images) of what the items refer to."""
+    used = {key for key in table["image_key"].to_pylist() if key is not None}
+    lines = [
+        root_line(row, assembler.column, digest)
+        for assembler, commits in zip(assemblers, columns, strict=True)
+        for commit in commits
+        for row, digest in zip(commit.rows, commit.row_digests, strict=True)
+        if row.image_key in used
+    ]
+    return root_digest(lines), len(used)
+
+
+def _files(
+    store: Store, known: Known, columns: Sequence[Sequence[Commit]]
+) -> dict[str, tuple[int, str]]:
+    files: dict[str, tuple[int, str]] = {}
+    for commits in columns:
+        for commit in commits:
+            files[commit.ref.file] = (commit.ref.size, commit.ref.sha256)
+            name, facts = record_file(store, commit.digest)
+            files[name] = facts
+    return files

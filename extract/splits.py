@@ -1,0 +1,102 @@
+"""Who is train, validation and test: decided once, here, and written into the snapshot.
+
+Folders that name splits decide for themselves. What they leave open is cut by hash, so that
+the answer depends on the images and the seed alone, never on order, names or machines:
+
+    train and test folders            validation is 20 % of train
+    train and validation folders      nothing is cut
+    none                              0.7 / 0.15 / 0.15
+
+An image and all its copies, or a whole group, stay together, and who has a split keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+SPLITS = tuple(NAMES)
+RATIOS = (0.7, 0.15, 0.15)
+VALIDATION_OF_TRAIN = (0.8, 0.2, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What splitting needs to know of an item."""
+
+    unit: str
+    """What must stay together: a group, an image key, or a path where there is no key."""
+    label: str | None
+    given: str | None
+    """The split that its folder names."""
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return "train", "validation" or "test" for a folder that is named so, in any case."""
+    return next((split for split, names in NAMES.items() if name.lower() in names), None)
+
+
+def assign(
+    candidates: Sequence[Candidate], kept: Mapping[str, str] | None = None, seed: int = 0
+) -> list[str]:
+    """Return the split of each candidate.
+
+    Args:
+        candidates: The items, in any order.
+        kept: Unit → split, from an earlier snapshot; such a unit stays where it is.
+        seed: Another seed gives another cut.
+    """
+    ratios = _ratios({c.given for c in candidates})
+    open_units: dict[str, dict[str, None]] = {}  # label → units, in order, without repeats
+    for candidate in candidates:
+        if _is_open(candidate, ratios):
+            open_units.setdefault(candidate.label or "", {})[candidate.unit] = None
+    allowed = {s for s, share in zip(SPLITS, ratios or RATIOS, strict=True) if share}
+    chosen = {unit: split for unit, split in (kept or {}).items() if split in allowed}
+    for label in sorted(open_units):
+        chosen |= _cut(list(open_units[label]), chosen, ratios, seed)
+    return [chosen[c.unit] if _is_open(c, ratios) else str(c.given) for c in candidates]
+
+
+def _ratios(given: set[str | None]) -> tuple[float, float, float] | None:
+    """Return how what is open is to be cut; None where folders decide everything."""
+    if given == {None}:
+        return RATIOS
+    return VALIDATION_OF_TRAIN if "train" in given and "validation" not in given else None
+
+
+def _is_open(candidate: Candidate, ratios: tuple[float, float, float] | None) -> bool:
+    return candidate.given is None or (ratios == VALIDATION_OF_TRAIN and candidate.given == "train")
+
+
+def _cut(
+    units: list[str],
+    chosen: Mapping[str, str],
+    ratios: tuple[float, float, float] | None,
+    seed: int,
+) -> dict[str, str]:
+    """Give every unit of one class a split: those that have one keep it, hashes fill the rest."""
+    wanted = dict(zip(SPLITS, counts(len(units), ratios or RATIOS), strict=True))
+    for unit in units:
+        if unit in chosen and wanted.get(chosen[unit], 0) > 0:
+            wanted[chosen[unit]] -= 1
+    new = sorted((unit for unit in units if unit not in chosen), key=lambda unit: _rank(seed, unit))
+    places = [split for split in SPLITS for _ in range(wanted[split])]
+    return dict(zip(new, places, strict=False))
+
+
+def counts(total: int, ratios: Sequence[float]) -> list[int]:
+    """Cut `total` at the ratios, which sum to 1: whole numbers that sum to `total`."""
+    edges = [round(total * sum(ratios[:i])) for i in range(len(ratios) + 1)]
+    return [stop - start for start, stop in pairwise(edges)]
+
+
+def _rank(seed: int, unit: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{unit}".encode()).digest()

@@ -1,0 +1,16 @@
+"""Features on disk: content decides names, nothing is edited in place, one record commits.
+
+    photos.features/
+      store.json                      the recipe and the format, created once
+      shards/<digest>.zshard|.h5      rows of one column, published whole
+      commits/<digest>.json           what a shard holds: the commit point
+      snapshots/000001.json           a sealed state, written last
+      snapshots/000001.items.parquet  its items
+      probes/                         raw images and their features, for parity reports
+      bad_images.csv                  of the newest snapshot, a copy for people
+      damaged/  tmp/
+
+`files.py` knows how to write durably, `shards.py` what reading and writing rows promises,
+`zarr_shards.py` and `hdf5_shards.py` two formats, `header.py`, `commits.py` and `snapshots.py`
+the records, `reader.py` how features and labels leave, `verify.py` what must hold of it all.
+"""

@@ -1,0 +1,261 @@
+"""How features and labels leave a store: only together, only verified, in item order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from extract.errors import DamagedStoreError, InputError, StoreError
+from extract.recipe import Column, Recipe
+from extract.store import header
+from extract.store.commits import HAS_FEATURES
+from extract.store.files import Files, LocalFiles
+from extract.store.hdf5_shards import HDF5Format
+from extract.store.shards import FeatureShards, FileShards
+from extract.store.snapshots import SnapshotColumn, SnapshotRecord, Snapshots
+from extract.store.zarr_shards import ZarrFormat
+
+Bad = Literal["drop", "keep", "error"]
+READ_THROUGH = 16  # rows: reading over a gap this short is cheaper than another read
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Features, labels and items that belong together, row by row."""
+
+    X: np.ndarray
+    """(n, d) features, or (n, height, width, channels) where the column is not pooled; float32
+    or float16, as kept on disk."""
+    y: np.ndarray | None
+    """(n,) int64 positions in `Snapshot.classes`, -1 where an item has no label; None where no
+    item of the snapshot has one."""
+    items: pa.Table
+    """n rows: path, image_key, label, split, group, status and more; `.to_pandas()` works."""
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+class Snapshot:
+    """A sealed state of a store, opened for reading.
+
+    Use `open_store` to get one. Every file is checked against its SHA-256 the first time that
+    rows of it are read.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        shards: FeatureShards,
+        head: header.Header,
+        record: SnapshotRecord,
+        items: pa.Table,
+    ) -> None:
+        self.path = path
+        self.number = record.number
+        self.items = items
+        """Every item, the bad ones too, in item order."""
+        self.recipe: Recipe = head.recipe
+        self.signature = head.signature
+        self.backbone = head.backbone
+        self.distance = head.distance
+        self.classes: tuple[str, ...] = record.classes
+        """Names of the labels, sorted; `Data.y` counts in them."""
+        self.columns: tuple[Column, ...] = tuple(c.column for c in record.columns)
+        self.root_digest = record.root_digest
+        self.items_digest = record.items_digest
+        self.record = record
+        self._shards = shards
+
+    def __repr__(self) -> str:
+        columns = ", ".join(column.name for column in self.columns)
+        return (
+            f"Snapshot({self.path!r}, number={self.number}, items={self.items.num_rows}, "
+            f"columns=[{columns}], root_digest={self.root_digest[:12]}…)"
+        )
+
+    def row_shape(self, column: str | None = None) -> tuple[int, ...]:
+        """Return the shape of one row of a column, such as (1280,)."""
+        return self._column(column).row_shape
+
+    def load(
+        self, split: str | None = "train", column: str | None = None, bad: Bad = "drop"
+    ) -> Data:
+        """Return the features, labels and items of a split, in item order.
+
+        Args:
+            split: "train", "validation" or "test"; None for every item.
+            column: A column's name, such as "out_relu:avg"; not needed where there is one.
+            bad: Items without features are dropped, kept as rows of NaN, or an error.
+
+        Returns:
+            One row per item: copies of an image repeat its row.
+
+        Raises:
+            InputError: If there is no such split or column, or `bad="error"` and there is one.
+            DamagedStoreError: If a file is not what was sealed.
+        """
+        return self._take(self._chosen(split, bad), self._column(column))
+
+    def batches(
+        self,
+        split: str | None = "train",
+        batch_size: int = 256,
+        shuffle: bool = True,
+        seed: int = 0,
+        *,
+        column: str | None = None,
+        bad: Bad = "drop",
+    ) -> Iterator[Data]:
+        """Yield what `load` returns in pieces of `batch_size` rows, the last one shorter.
+
+        With `shuffle`, the order is a permutation that `seed` alone decides.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size is at least 1. Received: {batch_size}")
+        chosen, kept = self._chosen(split, bad), self._column(column)
+        if shuffle:
+            chosen = np.random.default_rng(seed).permutation(chosen)
+        for first in range(0, len(chosen), batch_size):
+            yield self._take(chosen[first : first + batch_size], kept)
+
+    def _column(self, name: str | None) -> SnapshotColumn:
+        found = [c for c in self.record.columns if name in (None, c.column.name, c.column.layer)]
+        if len(found) != 1:
+            names = ", ".join(repr(c.column.name) for c in self.record.columns)
+            raise InputError(f"column is one of {names}. Received: {name!r}")
+        return found[0]
+
+    def _chosen(self, split: str | None, bad: Bad) -> np.ndarray:
+        """Return positions of items, rising."""
+        if bad not in get_args(Bad):
+            raise InputError(f"bad is one of {', '.join(get_args(Bad))}. Received: {bad!r}")
+        chosen = np.ones(self.items.num_rows, bool)
+        if split is not None:
+            splits = self.items["split"].to_numpy(zero_copy_only=False)
+            chosen = splits == split
+            if not chosen.any():
+                known = ", ".join(sorted({str(s) for s in splits if s is not None}))
+                raise InputError(f"split is one of {known or 'none'}. Received: {split!r}")
+        good = np.isin(self.items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
+        if bad == "drop":
+            chosen &= good
+        elif bad == "error" and (chosen & ~good).any():
+            first = int(np.argmax(chosen & ~good))
+            raise InputError(f"{self.items['path'][first].as_py()} is bad; see bad_images.csv")
+        return np.flatnonzero(chosen)
+
+    def _take(self, chosen: np.ndarray, kept: SnapshotColumn) -> Data:
+        items = self.items.take(pa.array(chosen))
+        rows = items["row"].to_numpy()
+        return Data(gather(self._shards, kept, rows), self._labels(items), items)
+
+    def _labels(self, items: pa.Table) -> np.ndarray | None:
+        if not self.classes:
+            return None
+        codes = {name: code for code, name in enumerate(self.classes)}
+        return np.array([codes.get(label, -1) for label in items["label"].to_pylist()], np.int64)
+
+
+def gather(shards: FeatureShards, kept: SnapshotColumn, rows: np.ndarray) -> np.ndarray:
+    """Return the given rows of a column as (len(rows), *row_shape), NaN where a row is -1."""
+    out = np.empty((len(rows), *kept.row_shape), kept.column.dtype)
+    starts = np.cumsum([0] + [ref.rows for ref in kept.refs])
+    position = 0
+    while position < len(rows):  # runs of rising rows go straight into `out`
+        stop = _run_end(rows, position, starts)
+        _read_run(shards, kept, rows[position:stop], starts, out[position:stop])
+        position = stop
+    return out
+
+
+def _run_end(rows: np.ndarray, position: int, starts: np.ndarray) -> int:
+    """Return the end of the run of rows from `position` that one read can serve."""
+    first = rows[position]
+    if first < 0:
+        return position + 1
+    end = starts[np.searchsorted(starts, first, side="right")]
+    steps = np.diff(rows[position : position + (end - first)])
+    ahead = rows[position + 1 : position + 1 + len(steps)]
+    broken = (steps < 1) | (steps > READ_THROUGH) | (ahead >= end)
+    return position + 1 + (int(np.argmax(broken)) if broken.any() else len(steps))
+
+
+def _read_run(
+    shards: FeatureShards,
+    kept: SnapshotColumn,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    if rows[0] < 0:
+        out[...] = np.nan
+        return
+    shard = int(np.searchsorted(starts, rows[0], side="right")) - 1
+    ref, first, last = kept.refs[shard], rows[0] - starts[shard], rows[-1] - starts[shard] + 1
+    if last - first == len(rows):
+        shards.read(ref, int(first), int(last), out)
+    else:
+        span = shards.read(ref, int(first), int(last))
+        out[...] = span[rows - rows[0]]
+
+
+class Store:
+    """The parts of one store's folder."""
+
+    def __init__(self, files: Files, path: str, format: str = "zarr") -> None:
+        formats = [ZarrFormat(), HDF5Format()]
+        if format == "hdf5":
+            formats.reverse()
+        self.files = files
+        self.path = path
+        self.shards = FileShards(files, formats)
+        self.snapshots = Snapshots(files)
+
+    @classmethod
+    def at(cls, path: str | Path, format: str = "zarr") -> Self:
+        """Return the store in a folder of the local disk, which may not exist yet.
+
+        New shards are written in `format`, "zarr" or "hdf5"; both are read.
+        """
+        return cls(LocalFiles(Path(path)), str(path), format)
+
+    def open(self, number: int | None = None) -> Snapshot:
+        """Return a snapshot, the newest where no number is given."""
+        head = header.read(self.files)
+        if head is None:
+            raise StoreError(
+                f"{self.path} is not a store: it has no store.json. To make one: "
+                f"python -m extract run IMAGES --store {self.path}"
+            )
+        numbers = self.snapshots.numbers()
+        if not numbers:
+            raise StoreError(
+                f"{self.path} has no sealed snapshot yet: its first run did not finish. Run the "
+                f"same command again: it resumes"
+            )
+        record = self.snapshots.read(numbers[-1] if number is None else number)
+        if record.recipe_key != head.recipe.key:
+            raise DamagedStoreError(f"{self.path}: store.json and the snapshot do not fit")
+        self.snapshots.check_present(record)
+        return Snapshot(self.path, self.shards, head, record, self.snapshots.items(record))
+
+
+def open_store(path: str | Path, snapshot: int | None = None) -> Snapshot:
+    """Open a store for reading.
+
+    Args:
+        path: Its folder, such as "photos.features".
+        snapshot: Number of a snapshot; the newest by default.
+
+    Raises:
+        StoreError: If there is no store, or no sealed snapshot in it.
+        DamagedStoreError: If a file that it needs is missing, short or altered.
+        StoreFormatError: If it was made by a newer headstart.
+    """
+    return Store.at(path).open(snapshot)

@@ -1,0 +1,46 @@
+"""Sealed records: JSON that carries the SHA-256 of itself.
+
+A record is canonical JSON with one more field, `self_check`, the SHA-256 of the canonical JSON
+of all the others. A torn, edited or half-copied record does not open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from extract.errors import DamagedStoreError, StoreFormatError
+from extract.recipe import canonical_json, digest_json
+
+FORMAT = (1, 0)
+KNOWN_FLAGS: frozenset[str] = frozenset()
+
+
+def seal(kind: str, facts: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a record of this kind ("store", "commit", "snapshot")."""
+    body = {"kind": kind, "format": f"{FORMAT[0]}.{FORMAT[1]}", "flags": [], **facts}
+    return (canonical_json({**body, "self_check": digest_json(body)}) + "\n").encode("ascii")
+
+
+def unseal(kind: str, name: str, data: bytes) -> dict[str, Any]:
+    """Read what `seal` wrote.
+
+    Raises:
+        DamagedStoreError: If the bytes are not what was sealed.
+        StoreFormatError: If the record needs a newer headstart.
+    """
+    try:
+        body = json.loads(data)
+        check = body.pop("self_check")
+        major = int(body["format"].split(".")[0])
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedStoreError(f"{name} is not a record: it is empty, torn or foreign") from error
+    if major > FORMAT[0] or not KNOWN_FLAGS.issuperset(body.get("flags", [])):
+        raise StoreFormatError(
+            f"{name} has format {body['format']} with flags {body.get('flags')}; this headstart "
+            f"reads up to {FORMAT[0]}.x. Upgrade: pip install --upgrade headstart"
+        )
+    if digest_json(body) != check or body.get("kind") != kind:
+        raise DamagedStoreError(f"{name} was altered: its self-check does not fit")
+    return body

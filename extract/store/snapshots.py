@@ -1,0 +1,234 @@
+"""Snapshots: sealed states of a store, numbered, written last.
+
+    snapshots/000003.json            which columns, shards and files; digests
+    snapshots/000003.items.parquet   path, image_key, label, split, group, status, row, ...
+
+A snapshot names every file that it needs with its size and SHA-256. Readers open the newest
+one; if anything it names does not fit, that is an error, never an older answer.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extract.errors import DamagedStoreError
+from extract.recipe import Column, canonical_json
+from extract.store.files import Files, disk_errors, publish, publish_copy, sha256
+from extract.store.records import seal, unseal
+from extract.store.shards import ShardRef, damaged
+
+BAD_IMAGES = "bad_images.csv"
+
+ITEM_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("image_key", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("stage", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of an items table; `row` is -1 where there are no bytes to have a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotColumn:
+    """A column of a snapshot and the shards that hold it, in row order."""
+
+    column: Column
+    row_shape: tuple[int, ...]
+    digests: tuple[str, ...]
+    refs: tuple[ShardRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """What a snapshot says."""
+
+    recipe_key: str
+    columns: tuple[SnapshotColumn, ...]
+    files: Mapping[str, tuple[int, str]]
+    """Size and SHA-256 of every file that the snapshot needs."""
+    classes: tuple[str, ...]
+    items_digest: str
+    root_digest: str
+    decoder: str
+    bad_images: str
+    """SHA-256 of the bad_images.csv that belongs to it."""
+    found_at: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+
+
+class Snapshots:
+    """The snapshots of one store."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the sealed snapshots, rising."""
+        found = [re.fullmatch(r"(\d{6,})\.json", name) for name in self._files.list("snapshots")]
+        return sorted(int(match[1]) for match in found if match)
+
+    def read(self, number: int) -> SnapshotRecord:
+        """Return one snapshot's record.
+
+        Raises:
+            DamagedStoreError: If it was altered.
+        """
+        name = record_name(number)
+        try:
+            facts = unseal("snapshot", name, self._files.read(name))
+        except FileNotFoundError as error:
+            raise DamagedStoreError(f"{name} is missing") from error
+        if facts["number"] != number:
+            raise DamagedStoreError(f"{name} was renamed: it is number {facts['number']}")
+        return _from_json(facts)
+
+    def items(self, record: SnapshotRecord) -> pa.Table:
+        """Return the items of a snapshot, in item order.
+
+        Raises:
+            DamagedStoreError: If the table is missing or altered.
+        """
+        name = items_name(record.number)
+        try:
+            data = self._files.read(name)
+        except FileNotFoundError as error:
+            raise damaged(name, "is missing") from error
+        if (len(data), sha256(data)) != tuple(record.files[name]):
+            raise damaged(name, "was altered")
+        return pq.read_table(io.BytesIO(data), use_threads=False)
+
+    def check_present(self, record: SnapshotRecord) -> None:
+        """Raise `DamagedStoreError` for a file that is missing or has another size."""
+        for name, (size, _) in record.files.items():
+            try:
+                found = self._files.stamp(name).size
+            except FileNotFoundError as error:
+                raise damaged(name, "is missing") from error
+            if found != size:
+                raise damaged(name, f"has {found} bytes, expected {size}")
+
+    def seal(self, record: SnapshotRecord, items: pa.Table) -> int:
+        """Write a new snapshot and return its number; losing a race takes the next number."""
+        table = parquet_bytes(items)
+        with disk_errors("the snapshot"):
+            number = self._free_number()
+            while not publish(self._files, items_name(number), table):
+                number += 1
+            files = {**record.files, items_name(number): (len(table), sha256(table))}
+            data = seal("snapshot", _to_json(record, number, files))
+            if not publish(self._files, record_name(number), data):
+                raise AssertionError(f"{record_name(number)} appeared beside our items")
+            publish_copy(self._files, BAD_IMAGES, bad_images_csv(items))
+        return number
+
+    def _free_number(self) -> int:
+        used = [re.match(r"(\d{6,})\.", name) for name in self._files.list("snapshots")]
+        return max((int(match[1]) for match in used if match), default=0) + 1
+
+
+def record_name(number: int) -> str:
+    """Return the file name of a snapshot's record."""
+    return f"snapshots/{number:06d}.json"
+
+
+def items_name(number: int) -> str:
+    """Return the file name of a snapshot's items."""
+    return f"snapshots/{number:06d}.items.parquet"
+
+
+def parquet_bytes(items: pa.Table) -> bytes:
+    """Return the items as the bytes of a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(items, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def bad_images_csv(items: pa.Table) -> bytes:
+    """Return the CSV (path, stage, reason) of the items that are bad."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "stage", "reason"])
+    for item in items.select(["path", "stage", "reason", "status"]).to_pylist():
+        if item["status"] in ("undecodable", "unreadable"):
+            writer.writerow([item["path"], item["stage"], item["reason"]])
+    return text.getvalue().encode()
+
+
+def items_digest(items: pa.Table) -> str:
+    """Return the SHA-256 over the sorted (path, image_key, label, split, group)."""
+    columns = [items[name].to_pylist() for name in ("path", "image_key", "label", "split", "group")]
+    return _digest_lines(canonical_json(list(values)) for values in zip(*columns, strict=True))
+
+
+def _digest_lines(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in sorted(lines):
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _to_json(
+    record: SnapshotRecord, number: int, files: Mapping[str, tuple[int, str]]
+) -> dict[str, Any]:
+    return {
+        "number": number,
+        "recipe_key": record.recipe_key,
+        "columns": [
+            {
+                "column": c.column.to_json(),
+                "row_shape": list(c.row_shape),
+                "digests": list(c.digests),
+                "shards": [ref.to_json() for ref in c.refs],
+            }
+            for c in record.columns
+        ],
+        "files": {name: list(facts) for name, facts in files.items()},
+        "classes": list(record.classes),
+        "items_digest": record.items_digest,
+        "root_digest": record.root_digest,
+        "decoder": record.decoder,
+        "bad_images": record.bad_images,
+        "found_at": dict(record.found_at),
+    }
+
+
+def _from_json(facts: Mapping[str, Any]) -> SnapshotRecord:
+    columns = tuple(
+        SnapshotColumn(
+            column=Column(**c["column"]),
+            row_shape=tuple(c["row_shape"]),
+            digests=tuple(c["digests"]),
+            refs=tuple(ShardRef.from_json(ref) for ref in c["shards"]),
+        )
+        for c in facts["columns"]
+    )
+    return SnapshotRecord(
+        recipe_key=facts["recipe_key"],
+        columns=columns,
+        files={name: (size, digest) for name, (size, digest) in facts["files"].items()},
+        classes=tuple(facts["classes"]),
+        items_digest=facts["items_digest"],
+        root_digest=facts["root_digest"],
+        decoder=facts["decoder"],
+        bad_images=facts["bad_images"],
+        found_at=facts["found_at"],
+        number=facts["number"],
+    )

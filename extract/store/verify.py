@@ -1,0 +1,228 @@
+"""Re-read and re-hash everything that a store holds, and name what does not fit.
+
+Every record is unsealed and every shard is parsed by its format's own rules, every row hashed
+again and compared with its commit, every snapshot's digests are computed anew. Nothing is
+trusted because another file says so, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from extract.errors import DamagedStoreError, StoreError
+from extract.store import commits, header
+from extract.store.commits import Commit, Commits, root_digest, root_line, row_digests
+from extract.store.files import sha256
+from extract.store.header import FOLDERS
+from extract.store.reader import Store
+from extract.store.snapshots import (
+    BAD_IMAGES,
+    SnapshotRecord,
+    items_digest,
+    items_name,
+    record_name,
+)
+
+T = TypeVar("T")
+
+SHARD_NAME = r"[0-9a-f]{64}\.(zshard|h5)"
+NAMES = {
+    "shards": SHARD_NAME,
+    "commits": r"[0-9a-f]{64}\.json",
+    "snapshots": r"\d{6,}\.(json|items\.parquet)",
+    "probes": r"(ours|user|features)-[\w.-]+",
+    "damaged": r".*",
+    "tmp": r"[0-9a-f]{16}",
+}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What verification found."""
+
+    problems: dict[str, str] = field(default_factory=dict)
+    """File → what is wrong with it: damaged, missing or foreign."""
+    notes: list[str] = field(default_factory=list)
+    """What is left over but harms nothing."""
+    files: int = 0
+    bytes: int = 0
+    """Bytes of shards that were read and hashed."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything fits."""
+        return not self.problems
+
+
+def verify(path: str | Path, progress: Callable[[int, int], None] = lambda _, __: None) -> Verdict:
+    """Check every file of a store.
+
+    Args:
+        path: The store's folder.
+        progress: Called with (shards done, shards).
+
+    Raises:
+        StoreError: If there is no store.
+    """
+    store = Store.at(path)
+    verdict = Verdict()
+    head = _checked(verdict, header.NAME, lambda: header.read(store.files))
+    if head is None and header.NAME not in verdict.problems:
+        raise StoreError(f"{path} is not a store: it has no {header.NAME}")
+    good = _verify_commits(store, verdict, progress)
+    for number in store.snapshots.numbers():
+        _verify_snapshot(store, verdict, number, good)
+    _verify_copy(store, verdict)
+    for name in _foreign(Path(path), store):
+        verdict.problems[name] = "is foreign: no file of a store has this name"
+    _leftovers(store, verdict, good)
+    return verdict
+
+
+def repair(path: str | Path) -> list[str]:
+    """Move every damaged or foreign file to `damaged/`; return their names.
+
+    A shard and its record go together, so the next run computes its rows again.
+    """
+    store, moved = Store.at(path), []
+    verdict = verify(path)
+    partners = {c.ref.file: commits.name_of(d) for d, c in _readable_commits(store).items()}
+    names = dict.fromkeys(verdict.problems)
+    names |= dict.fromkeys(partners[name] for name in verdict.problems if name in partners)
+    for name in names:
+        if not (Path(path) / name).exists():
+            continue
+        aside = f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
+        store.files.rename(name, aside)
+        moved.append(name)
+    return moved
+
+
+def _readable_commits(store: Store) -> dict[str, Commit]:
+    records, found = Commits(store.files), {}
+    for digest in records.digests():
+        try:
+            found[digest] = records.read(digest)
+        except StoreError:
+            continue
+    return found
+
+
+def _checked(verdict: Verdict, name: str, work: Callable[[], T]) -> T | None:
+    """Run one check; a deliberate error becomes a problem of the file `name`."""
+    verdict.files += 1
+    try:
+        return work()
+    except StoreError as error:
+        verdict.problems.setdefault(name, str(error))
+        return None
+
+
+def _verify_commits(
+    store: Store, verdict: Verdict, progress: Callable[[int, int], None]
+) -> dict[str, Commit]:
+    """Check every record and its shard; return the commits whose records are sound."""
+    records, good = Commits(store.files), {}
+    digests = records.digests()
+    for done, digest in enumerate(digests):
+        name = commits.name_of(digest)
+        commit = _checked(verdict, name, lambda digest=digest: records.read(digest))
+        if commit is not None:
+            good[digest] = commit
+            _checked(verdict, commit.ref.file, lambda commit=commit: _check_shard(store, commit))
+            verdict.bytes += commit.ref.size
+        progress(done + 1, len(digests))
+    return good
+
+
+def _check_shard(store: Store, commit: Commit) -> None:
+    features = store.shards.decode(commit.ref)
+    if tuple(row_digests(features)) != commit.row_digests:
+        raise DamagedStoreError("its rows do not have the digests that its record names")
+
+
+def _verify_snapshot(store: Store, verdict: Verdict, number: int, good: dict[str, Commit]) -> None:
+    name = record_name(number)
+    record = _checked(verdict, name, lambda: store.snapshots.read(number))
+    if record is None:
+        return
+    for file, (size, digest) in record.files.items():
+        _checked(verdict, file, lambda f=file, s=size, d=digest: _check_file(store, f, s, d))
+    items = _checked(verdict, items_name(number), lambda: store.snapshots.items(record))
+    if items is None:
+        return
+    if items_digest(items) != record.items_digest:
+        verdict.problems[name] = "its items digest does not fit its items"
+    root = _root(record, set(items["image_key"].to_pylist()), good)
+    if root not in (None, record.root_digest):
+        verdict.problems[name] = "its root digest does not fit its rows"
+
+
+def _check_file(store: Store, name: str, size: int, digest: str) -> None:
+    if name.startswith("shards/"):  # hashed with its commit
+        return
+    try:
+        data = store.files.read(name)
+    except FileNotFoundError as error:
+        raise DamagedStoreError("is missing") from error
+    if (len(data), sha256(data)) != (size, digest):
+        raise DamagedStoreError("was altered: its SHA-256 does not fit its snapshot")
+
+
+def _root(record: SnapshotRecord, used: set[str | None], good: dict[str, Commit]) -> str | None:
+    """Compute the root digest anew; None where a commit is damaged, which is told elsewhere."""
+    lines = []
+    for column in record.columns:
+        for digest in column.digests:
+            if digest not in good:
+                return None
+            commit = good[digest]
+            lines += [
+                root_line(row, column.column, row_digest)
+                for row, row_digest in zip(commit.rows, commit.row_digests, strict=True)
+                if row.image_key in used
+            ]
+    return root_digest(lines)
+
+
+def _verify_copy(store: Store, verdict: Verdict) -> None:
+    numbers = store.snapshots.numbers()
+    if not numbers or record_name(numbers[-1]) in verdict.problems:
+        return
+    expected = store.snapshots.read(numbers[-1]).bad_images
+    try:
+        data = store.files.read(BAD_IMAGES)
+    except FileNotFoundError:
+        verdict.problems[BAD_IMAGES] = "is missing; the next run writes it again"
+        return
+    if sha256(data) != expected:
+        verdict.problems[BAD_IMAGES] = "is not that of the newest snapshot; the next run writes it"
+
+
+def _foreign(path: Path, store: Store) -> Iterator[str]:
+    """Yield what has no business in a store: by name, by kind, or by depth."""
+    for entry in sorted(path.iterdir()):
+        if entry.is_dir() and not entry.is_symlink() and entry.name in FOLDERS:
+            pattern = NAMES[entry.name]
+            for inner in sorted(entry.iterdir()):
+                plain = inner.is_file() and not inner.is_symlink()
+                if not (plain and re.fullmatch(pattern, inner.name)):
+                    yield f"{entry.name}/{inner.name}"
+        elif entry.name not in (header.NAME, BAD_IMAGES):
+            yield entry.name
+
+
+def _leftovers(store: Store, verdict: Verdict, good: dict[str, Commit]) -> None:
+    committed = {commit.ref.file for commit in good.values()}
+    loose = [f"shards/{name}" for name in store.files.list("shards")]
+    loose = [n for n in loose if n not in committed and n not in verdict.problems]
+    if loose:
+        verdict.notes.append(f"{len(loose)} shards without a record, from a run that was stopped")
+    for folder, what in (("tmp", "scratch files"), ("damaged", "files set aside")):
+        if names := store.files.list(folder):
+            verdict.notes.append(f"{len(names)} {what} in {folder}/")
