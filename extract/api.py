@@ -97,8 +97,11 @@ def run(
         precision: Type of the forward pass, "float32" or "bfloat16".
         format: "zarr" or "hdf5" for new shards.
         engine: "auto", "openvino" or "keras".
-        interpolation: "bilinear", "nearest" or "bicubic", with the four policies after it as in
-            `keras.layers.Resizing`.
+        interpolation: "bilinear", "nearest" or "bicubic".
+        antialias: Widen the kernel when an image shrinks.
+        crop_to_aspect_ratio: Crop the longer side to a centered square first.
+        pad_to_aspect_ratio: Pad the shorter side with zeros to a square first.
+        exif_orientation: Turn pictures as their EXIF tag says.
         batch_size: Images per call of the engine; it decides speed only.
         workers: Threads that read and decode; 0 for one per core.
         max_bad: Number or share ("10%") of bad items from which `Summary.too_many_bad` is set.

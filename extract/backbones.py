@@ -66,9 +66,9 @@ class BackboneEntry:
     name: str
     """Snake case, such as "mobilenet_v2"."""
     class_name: str
-    """The callable in `module` that builds it, such as "MobileNetV2"."""
+    """What builds it: a name in `keras.applications`, such as "MobileNetV2", or in `module`."""
     module: str
-    """Such as "keras.applications.mobilenet_v2"."""
+    """Where its `preprocess_input` is, such as "keras.applications.mobilenet_v2"."""
     image_size: int
     """Side of the images that it was made for, in pixels."""
     features: int

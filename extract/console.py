@@ -24,7 +24,8 @@ from extract.errors import HeadstartError
 from extract.progress import Tick
 
 # typer carries click under a private name since 0.26; its public error leads to both classes.
-UsageError, ClickException = typer.BadParameter.__mro__[1:3]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 DELIBERATE, USAGE, TOO_MANY_BAD = 1, 2, 3
 """Exit statuses; 0 is done, and anything else is a bug with a traceback."""
@@ -35,8 +36,7 @@ def run_app(app: typer.Typer, prog: str) -> None:
     try:
         status = app(prog_name=prog, standalone_mode=False)
     except ClickException as error:
-        hint = f" For help: {prog} --help" if isinstance(error, UsageError) else ""
-        print(f"Error: {error.format_message()}{hint}", file=sys.stderr)  # type: ignore[attr-defined]
+        print(f"Error: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
         raise SystemExit(USAGE) from None
     except HeadstartError as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -108,7 +108,7 @@ def _text(cell: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").replace("%", "").isdigit() or text in ("", "–")
+    return text.replace(",", "").replace(".", "").replace("%", "").isdigit() or not text
 
 
 class ProgressReporter:

@@ -8,14 +8,17 @@ it has never seen a picture of these classes, so what its features are worth the
     folder/6/0006.png
     ...
 
-`scripts/train_digits_backbone.py` makes the weights. This module knows nothing of how they were
-trained, nor of what the demo does with the features.
+`scripts/train_digits_backbone.py` makes the weights. This module knows pixels, PNG and layers; it
+knows nothing of the training, nor of what the demo does with the features.
 """
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
+import os
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,8 @@ from extract.errors import InputError
 
 if TYPE_CHECKING:
     import keras
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -39,7 +44,7 @@ WEIGHTS = Path(__file__).with_name("digits.weights.h5")
 """Weights for `build()`, as `scripts/train_digits_backbone.py` saved them."""
 
 WEIGHTS_SHA256 = ""
-"""SHA-256 of the file `WEIGHTS`."""
+"""SHA-256 of the file `WEIGHTS`, 64 hex characters."""
 
 
 def build() -> keras.Model:
@@ -88,3 +93,78 @@ def render(images: Pixels) -> Pixels:
     grey = np.rint(images * (255 / 16)).astype(np.uint8)
     scale = IMAGE_SIZE // images.shape[1]
     return grey.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Return `pixels` (height, width), uint8, as a grey PNG file.
+
+    The pixels are stored, not deflated: what a compressor writes changes with its release, and a
+    folder that an earlier release has filled should be taken for what it is.
+    """
+    height, width = pixels.shape
+    rows = np.insert(pixels, 0, 0, axis=1)  # (height, 1 + width): each row's filter is 0, none
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),  # 8 bits, grey
+        (b"IDAT", zlib.compress(rows.tobytes(), level=0)),
+        (b"IEND", b""),
+    )
+    return PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def write_pngs(folder: Path) -> int:
+    """Write the digits 5 to 9 as PNG files in class folders.
+
+    Pictures that are already there are left alone, so that a second demo finds its first one's
+    features. What else is in `folder` is neither read nor removed.
+
+    Args:
+        folder: Made if it does not exist; see the top of this file for what goes where.
+
+    Returns:
+        Number of pictures, old and new.
+
+    Raises:
+        InputError: If something else has the name of a picture, before anything is written; or
+            if the folder cannot be written.
+    """
+    files = _png_files()
+    try:
+        missing = {name: png for name, png in files.items() if not _holds(folder / name, png)}
+        for name, png in missing.items():
+            _write_whole(folder / name, png)
+    except OSError as error:
+        raise InputError(
+            f"The demo's pictures cannot be put into {folder}: {error}. Give a folder that is "
+            f"new, or that an earlier demo has made."
+        ) from error
+    return len(files)
+
+
+def _png_files() -> dict[str, bytes]:
+    """Return the demo's PNG files by their path in the folder, such as "5/0005.png"."""
+    images, labels = read_digits()
+    rows = np.flatnonzero(np.isin(labels, DEMO_DIGITS))
+    return {
+        f"{labels[row]}/{row:04}.png": encode_png(pixels)
+        for row, pixels in zip(rows, render(images[rows]), strict=True)
+    }
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether `path` is a file of `content`; raise OSError if it is anything else."""
+    if not os.path.lexists(path):  # a broken link is there, too: it is not ours to replace
+        return False
+    if path.read_bytes() != content:
+        raise FileExistsError(f"{path} is another file")
+    return True
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write `path` under a scratch name first: half a picture would pass for somebody else's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".partial")
+    scratch.write_bytes(content)
+    scratch.replace(path)

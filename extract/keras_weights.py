@@ -86,14 +86,17 @@ def _architecture(
     spec: BackboneSpec, size: int, *, weights: str | None, **arguments: Any
 ) -> keras.Model:
     """Call the builder of the backbone; its refusals become a BackboneError of one line."""
+    import keras
+
     item = backbones.entry(spec.name)
-    builder = getattr(importlib.import_module(item.module), item.class_name)
     if item.default_weights == "embedded":
         if size != item.image_size:
             raise BackboneError(
                 f"{item.name} takes --image-size {item.image_size}. Received: {size}"
             )
-        return builder()
+        return getattr(importlib.import_module(item.module), item.class_name)()
+    # Not from `item.module`: keras.applications.mobilenet_v3 has `preprocess_input` alone.
+    builder = getattr(keras.applications, item.class_name)
     arguments = {"include_top": False, "input_shape": (size, size, 3)} | arguments
     try:
         return builder(weights=weights, **arguments, **spec.arguments)

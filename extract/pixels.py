@@ -44,6 +44,9 @@ MAX_PIXELS = 2**29 // 3
 
 A few hundred bytes can announce billions of pixels, so this is checked on the header.
 """
+MAX_SIDE = 2**16 - 1
+"""Longest side in pixels, as in JPEG and GIF: a picture of 1 x 100 million is no photo, and the
+kernel of an antialiased resize is as long as the picture."""
 DECODER_VERSION = 1
 """Goes up when a change to this file makes a bad image good."""
 
@@ -110,7 +113,7 @@ def decode(data: bytes, policy: PixelPolicy) -> Decoded:
     kind = _kind(data)
     if kind == "JPEG":
         pixels, warning = _decode_jpeg(data)
-        orientation = _orientation(_jpeg_exif(data)) if policy.exif_orientation else 1
+        orientation = _orientation(_jpeg_exif(data))
     else:
         pixels, orientation = _decode_by_pillow(data, kind)
         warning = None
@@ -134,12 +137,16 @@ def load(data: bytes, policy: PixelPolicy) -> tuple[np.ndarray, str | None]:
 
 def decoder_signature() -> str:
     """Name all that decides which images are good; where it differs, bad ones are worth a try."""
-    readers = {kind: "on" if _optional_reader(kind) else "off" for kind in _BRANDS}
-    return (
-        f"decoder {DECODER_VERSION}, pillow {PIL.__version__}, "
-        f"simplejpeg {simplejpeg.__version__}, avif {readers['AVIF']}, heic {readers['HEIC']}, "
-        f"at most {MAX_PIXELS} pixels and {MAX_BYTES} bytes"
-    )
+    parts = [f"decoder {DECODER_VERSION}", f"simplejpeg {simplejpeg.__version__}"]
+    parts.append(f"pillow {PIL.__version__}")
+    for kind in _BRANDS:
+        reader = _optional_reader(kind)
+        package = reader.__module__.partition(".")[0] if reader else ""
+        parts.append(
+            f"{kind} by {package} {sys.modules[package].__version__}" if reader else f"no {kind}"
+        )
+    parts.append(f"at most {MAX_PIXELS} pixels, {MAX_SIDE} on a side, {MAX_BYTES} bytes")
+    return ", ".join(parts)
 
 
 def _kind(data: bytes) -> str:
@@ -162,10 +169,11 @@ def _kind(data: bytes) -> str:
 
 
 def _check_size(width: int, height: int) -> None:
+    size = f"too large: {width} x {height} pixels"
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            "header", f"too large: {width} x {height} pixels, the limit is {MAX_PIXELS}"
-        )
+        raise ImageError("header", f"{size}, the limit is {MAX_PIXELS}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError("header", f"{size}, the limit is {MAX_SIDE} on a side")
 
 
 # JPEG
@@ -184,7 +192,7 @@ def _decode_jpeg(data: bytes) -> tuple[np.ndarray, str | None]:
     if complaint is not None:
         return _decode_odd_jpeg(data, complaint)
     if pixels is None or colors in ("CMYK", "YCCK"):
-        # simplejpeg has its own arithmetic for CMYK, and ignores Adobe's inversion.
+        # simplejpeg has its own arithmetic for CMYK, up to 2 levels from Pillow's.
         pixels = _decode_by_pillow(data, "JPEG")[0]
     return pixels, None
 
@@ -276,7 +284,7 @@ def _decode_by_pillow(data: bytes, kind: str) -> tuple[np.ndarray, int]:
     reader = _reader(kind)
     _silence_pillow()
     try:
-        picture = reader(io.BytesIO(data))
+        picture = _open(reader, data)
     except Image.DecompressionBombError as error:
         raise ImageError("header", f"too large: {_one_line(error)}") from error
     except MemoryError:  # a property of this machine, not of the image
@@ -286,7 +294,7 @@ def _decode_by_pillow(data: bytes, kind: str) -> tuple[np.ndarray, int]:
     _check_size(*picture.size)
     _check_mode(picture)
     try:
-        return _load(picture, data)
+        return _load(picture, _reader_of_low_bytes(picture, data))
     except MemoryError:
         raise
     except Exception as error:
@@ -329,20 +337,29 @@ def _check_mode(picture: ImageFile.ImageFile) -> None:
         raise ImageError("header", f"pixels are {what}: convert the image to 8 or 16 bits")
 
 
-def _load(picture: ImageFile.ImageFile, data: bytes) -> tuple[np.ndarray, int]:
-    low = _reader_of_low_bytes(picture, data)
+def _open(reader: type[ImageFile.ImageFile], data: bytes) -> ImageFile.ImageFile:
+    picture = reader(io.BytesIO(data))
+    picture.info.pop("xmp", None)  # else Pillow's TIFF looks there for an orientation as well
+    return picture
+
+
+def _load(picture: ImageFile.ImageFile, low: ImageFile.ImageFile | None) -> tuple[np.ndarray, int]:
+    """Return pixels (h, w, 3) uint8 as stored, and how EXIF wants them turned, 1 to 8.
+
+    Args:
+        picture: Opened, not loaded.
+        low: What `_reader_of_low_bytes` gave for it.
+    """
     turned = 1
-    if isinstance(picture, TiffImageFile):
-        picture.info.pop("xmp", None)  # else Pillow looks there for an orientation as well
-        turned = picture.getexif().get(_ORIENTATION, 1)  # Pillow does so by itself, so it is undone
-    bits_12 = any("I;12" in str(tile.args) for tile in picture.tile)
+    if isinstance(picture, TiffImageFile):  # Pillow turns it by itself, so that is undone below
+        turned = picture.getexif().get(_ORIENTATION, 1)
+    white = 2**12 - 1 if any("I;12" in str(tile.args) for tile in picture.tile) else 2**16 - 1
     picture.load()
     if picture.mode.startswith("I;16"):
-        pixels = _to_8_bits(np.asarray(picture), 2**12 - 1 if bits_12 else 2**16 - 1)
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
+        pixels = np.repeat(_to_8_bits(np.asarray(picture), white)[..., None], 3, axis=2)
     elif low is not None:
         high = np.asarray(picture)[..., :3].astype(np.uint16)
-        pixels = _to_8_bits(high * 256 + np.asarray(low)[..., :3], 2**16 - 1)
+        pixels = _to_8_bits(high * 256 + np.asarray(low)[..., :3], white)
     else:
         picture.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn of it
         pixels = np.array(picture.convert("RGB"))
@@ -357,16 +374,16 @@ def _reader_of_low_bytes(picture: ImageFile.ImageFile, data: bytes) -> ImageFile
     Pillow has no mode for 16-bit color and keeps the high bytes. Told that the byte order is the
     other one, it keeps the low bytes.
     """
-    if not picture.tile:
-        return None
     tiles = []
     for tile in picture.tile:
-        raw, *rest = (tile.args,) if isinstance(tile.args, str) else tuple(tile.args or (None,))
+        raw, *rest = (tile.args,) if isinstance(tile.args, str) else tile.args or (None,)
         if raw not in _LOW_BYTE:
             return None
-        args = _LOW_BYTE[raw] if isinstance(tile.args, str) else (_LOW_BYTE[raw], *rest)
-        tiles.append(tile._replace(args=args))
-    low = type(picture)(io.BytesIO(data))
+        args = (_LOW_BYTE[raw], *rest)
+        tiles.append(tile._replace(args=args if rest else args[0]))
+    if not tiles:
+        return None
+    low = _open(type(picture), data)
     low.tile = tiles
     return low
 

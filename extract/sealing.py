@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-from extract.pixels import decoder_signature
 
 from extract import probe_files, splits
 from extract.assemble import Assembler
 from extract.errors import ImageError
 from extract.items import Item, Listing
 from extract.known import Known, record_file
+from extract.pixels import decoder_signature
 from extract.plan import LazyEngine, Plan
 from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_digest, root_line
 from extract.store.files import sha256

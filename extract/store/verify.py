@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,10 +132,10 @@ def _verify_commits(
     digests = records.digests()
     for done, digest in enumerate(digests):
         name = commits.name_of(digest)
-        commit = _checked(verdict, name, lambda digest=digest: records.read(digest))
+        commit = _checked(verdict, name, partial(records.read, digest))
         if commit is not None:
             good[digest] = commit
-            _checked(verdict, commit.ref.file, lambda commit=commit: _check_shard(store, commit))
+            _checked(verdict, commit.ref.file, partial(_check_shard, store, commit))
             verdict.bytes += commit.ref.size
         progress(done + 1, len(digests))
     return good
@@ -152,7 +153,7 @@ def _verify_snapshot(store: Store, verdict: Verdict, number: int, good: dict[str
     if record is None:
         return
     for file, (size, digest) in record.files.items():
-        _checked(verdict, file, lambda f=file, s=size, d=digest: _check_file(store, f, s, d))
+        _checked(verdict, file, partial(_check_file, store, file, size, digest))
     items = _checked(verdict, items_name(number), lambda: store.snapshots.items(record))
     if items is None:
         return

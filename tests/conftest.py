@@ -1,0 +1,59 @@
+"""Shared fixtures: real data where it is, small pictures made on the spot, a synthetic engine."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers import SyntheticEngine, synthetic_prepared
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real weights and photographs that lies beside the checkout."""
+    folder = Path(os.environ.get("HEADSTART_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real data: {folder} is absent (set HEADSTART_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Converted backbones of the tests stay out of the user's cache folder."""
+    before = os.environ.get("HEADSTART_CACHE")
+    os.environ["HEADSTART_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["HEADSTART_CACHE"]
+    else:
+        os.environ["HEADSTART_CACHE"] = before
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Twelve small pictures in two class folders, one of them a copy of another."""
+    folder = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for label in ("cats", "dogs"):
+        (folder / label).mkdir(parents=True)
+        for number in range(6):
+            picture = rng.integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / label / f"{number}.png"), picture)
+    (folder / "dogs" / "copy.png").write_bytes((folder / "cats" / "0.png").read_bytes())
+    return folder
+
+
+@pytest.fixture
+def fake_backbone(monkeypatch):
+    """Replace the backbone by arithmetic, so that the pipeline alone is under test.
+
+    Yields the engine; `engine.images` counts what went through it.
+    """
+    engine = SyntheticEngine()
+    monkeypatch.setattr("extract.prepare.cached", lambda request, kind: synthetic_prepared(request))
+    monkeypatch.setattr("extract.plan._load", lambda plan, precision: engine.for_plan(plan))
+    return engine
