@@ -62,7 +62,7 @@ def flat(model: keras.Model) -> keras.Model:
             f"Model {model.name!r} is no graph of operations. A backbone is a functional or a "
             f"built sequential model. Received: {type(model).__name__}"
         )
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)
+    plain = keras.Model(_single(model.inputs), _single(model.outputs), name=model.name)
     if not any(isinstance(operation, keras.Model) for operation in plain.operations):
         return plain
     try:
@@ -74,6 +74,11 @@ def flat(model: keras.Model) -> keras.Model:
         )
     except ValueError as error:
         raise BackboneError(f"Model {model.name!r} cannot be written out: {error}") from error
+
+
+def _single(tensors: Any) -> Any:
+    # Keras warns when a model of a list of one is called with a tensor.
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _call_in_place(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -178,34 +183,34 @@ def _deciding(
 ) -> dict[str, Any]:
     """Return the arguments that decide what an operation of class `kind` computes."""
     kept = {
-        name: value
+        name: _plain(value, positions)
         for name, value in config.items()
-        if name not in _UNDECIDING and not name.endswith(_UNDECIDING_SUFFIXES)
+        if name not in _UNDECIDING
+        and not name.endswith(_UNDECIDING_SUFFIXES)
+        and not (name == "dtype" and _dtype_name(value) == "float32")
     }
     if "dtype" in kept:
-        kept["dtype"] = _dtype_name(kept["dtype"])
-    optional = kept.keys() - _ALWAYS
-    defaults = _defaults(kind, config) if kind and optional else {}
+        kept["dtype"] = _dtype_name(config["dtype"])
+    unsure = kept.keys() - _ALWAYS - {"dtype"}
+    defaults = _defaults(kind, config) if kind and unsure else {}
     return {
-        name: _plain(value, positions)
+        name: value
         for name, value in kept.items()
-        if name in _ALWAYS or name not in defaults or value != defaults[name]
+        if name not in unsure or name not in defaults or value != _plain(defaults[name], positions)
     }
 
 
 def _defaults(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a `kind` made with its required arguments, those left out."""
+    """Return how a `kind` is configured where only what it must be told is as in `config`."""
     parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
-    required = [p.name for p in parameters if p.default is p.empty and p.name in config]
-    given = {name: config[name] for name in required}
+    required = {p.name for p in parameters if p.default is p.empty}
+    given = {name: value for name, value in config.items() if name in required | _ALWAYS}
     if "name" in config:
         given["name"] = "reference"  # else Keras would count one more in its automatic names
     try:
         reference = kind.from_config(given).get_config()  # type: ignore[attr-defined]
     except Exception:
         return {}  # a class of others that wants more: then every argument of it counts
-    if "dtype" in reference:
-        reference["dtype"] = _dtype_name(reference["dtype"])
     return {name: value for name, value in reference.items() if name not in required}
 
 

@@ -120,7 +120,7 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
     tensors = outputs(built.model)
     wanted = list(dict.fromkeys(column.operation for column in columns))
     backbone = keras.Model(
-        built.model.inputs, [tensors[index][0] for index in wanted], name="backbone"
+        built.model.input, [tensors[index][0] for index in wanted], name="backbone"
     )
     maps = backbone(_preprocess(pixels, built.preprocessing), training=False)
     by_operation = dict(zip(wanted, keras.tree.flatten(maps), strict=True))

@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from unittest import mock
 
 import numpy as np
 
@@ -42,6 +41,8 @@ NETWORK_TIMEOUT = 20.0
 
 RANDOM_SEED = 0
 """Seed of the weights "random"."""
+
+_asking = threading.Lock()  # held while Keras' `get_file` is replaced
 
 
 def load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
@@ -162,7 +163,7 @@ def _answering(answer: Callable[[_Request], Path]) -> Iterator[None]:
     """
     from keras.src.utils import file_utils
 
-    original, here = file_utils.get_file, threading.get_ident()
+    here = threading.get_ident()
 
     def get_file(*args: Any, **kwargs: Any) -> str:
         if threading.get_ident() != here:
@@ -171,8 +172,13 @@ def _answering(answer: Callable[[_Request], Path]) -> Iterator[None]:
         digest = kwargs.get("file_hash") or kwargs.get("md5_hash")
         return str(answer(_Request(fname, origin, digest, kwargs.get("cache_subdir", "models"))))
 
-    with mock.patch.object(file_utils, "get_file", get_file):
-        yield
+    with _asking:
+        original = file_utils.get_file
+        file_utils.get_file = get_file
+        try:
+            yield
+        finally:
+            file_utils.get_file = original
 
 
 def _imagenet(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path]:

@@ -8,6 +8,8 @@ that most backbones see. Their bytes depend on Pillow's encoders, so stores keep
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from functools import cache
 
 import cv2
 import numpy as np
@@ -18,7 +20,8 @@ SMALL = 64 << 10  # bytes: a picture of the user's is kept as a probe up to this
 MOST_OF_USER = 24  # pictures
 
 
-def synthetic() -> dict[str, bytes]:
+@cache
+def synthetic() -> Mapping[str, bytes]:
     """Return name → bytes of the eight synthetic probes."""
     turned = Image.Exif()
     turned[EXIF_ORIENTATION] = 6

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def with_imagenet(
     with (
         mock.patch.object(file_utils, "get_file", note),
         mock.patch.object(keras.Model, "load_weights"),
+        warnings.catch_warnings(action="ignore"),  # that other sizes get the weights of 224
     ):
         model = builder(
             weights="imagenet", include_top=False, input_shape=(size, size, 3), **arguments
@@ -164,6 +166,11 @@ def digits_entry() -> BackboneEntry:
     )
 
 
+def make_entry(name: str) -> BackboneEntry:
+    """Return the entry called `name`, from a fresh build."""
+    return digits_entry() if name == "digits" else application_entry(name)
+
+
 def to_json(entries: Iterable[BackboneEntry]) -> str:
     """Return the text of the table."""
     return json.dumps([dataclasses.asdict(item) for item in entries], indent=1) + "\n"
@@ -171,11 +178,11 @@ def to_json(entries: Iterable[BackboneEntry]) -> str:
 
 def main() -> None:
     """Build everything and write the table."""
-    entries = [digits_entry()]
-    for name in applications():
-        entries.append(application_entry(name))
+    entries = []
+    for name in sorted({*applications(), "digits"}):
+        entries.append(make_entry(name))
         print(entries[-1])
-    TABLE.write_text(to_json(sorted(entries, key=lambda item: item.name)), encoding="utf-8")
+    TABLE.write_text(to_json(entries), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,17 @@ each quarter cut from another digit, and from the 64 numbers it must
 
 Patchworks and their labels come from pictures of 0 to 4 alone. One in five of these is held out.
 
-Seeds are fixed, but sums are taken in another order by another TensorFlow or another processor,
-and a training run drifts apart from there. So a run is compared with the committed weights by its
-accuracies, not by its bytes: 0.02 on the digits 0 to 4 (of 181 pictures), and 0.01 on 5 to 9.
-A new file of weights goes with its SHA-256 into `extract.digits.WEIGHTS_SHA256`.
+Seeds are fixed, and the same machine writes the same bytes again. But sums are taken in another
+order by another TensorFlow, processor or number of cores, and training drifts apart from there.
+So a run is compared with the committed weights by its accuracies: within 0.02 on the 181 held-out
+pictures of 0 to 4, and within 0.01 for the mean on 5 to 9. Where new weights are committed, their
+SHA-256 goes into `extract.digits.WEIGHTS_SHA256`.
+
+Printed by Keras 3.15.1 and TensorFlow 2.21.0 on two cores, in a minute:
+
+    random weights     5 to 9: mean 0.9558, worst of ten splits 0.9442
+    these weights      5 to 9: mean 0.9888, worst of ten splits 0.9814
+    these weights      0 to 4, held out: 0.9945
 """
 
 from __future__ import annotations

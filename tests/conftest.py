@@ -57,3 +57,16 @@ def fake_backbone(monkeypatch):
     monkeypatch.setattr("extract.prepare.cached", lambda request, kind: synthetic_prepared(request))
     monkeypatch.setattr("extract.plan._load", lambda plan, precision: engine.for_plan(plan))
     return engine
+
+
+@pytest.fixture
+def picture():
+    """A function that writes a small random picture, which `seed` decides."""
+
+    def write(path: Path, seed: int, size: tuple[int, int] = (24, 30)) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), pixels)
+        return path
+
+    return write

@@ -40,7 +40,7 @@ class Grid:
     def of(cls, row_shape: tuple[int, ...], dtype: str) -> Self:
         """Choose a cut for rows of this shape: powers of two, at least one row."""
         row_bytes = max(1, math.prod(row_shape) * np.dtype(dtype).itemsize)
-        chunk_rows = _power_of_two(min(64, CHUNK_BYTES // row_bytes))
+        chunk_rows = _power_of_two(min(64, SHARD_ROWS, CHUNK_BYTES // row_bytes))
         shard_rows = max(chunk_rows, _power_of_two(min(SHARD_ROWS, SHARD_BYTES // row_bytes)))
         return cls(
             row_shape=tuple(row_shape), dtype=dtype, shard_rows=shard_rows, chunk_rows=chunk_rows
