@@ -58,7 +58,7 @@ def load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
     item = backbones.entry(spec.name)
     if spec.weights == "random":
         return _freshly(partial(_random, spec, size)), None
-    if spec.weights != "imagenet":
+    if spec.weights not in ("imagenet", item.default_weights):
         path = Path(spec.weights).expanduser()
         if not path.is_file():
             raise BackboneError(
@@ -101,11 +101,18 @@ def _architecture(
     arguments = {"include_top": False, "input_shape": (size, size, 3)} | arguments
     try:
         return builder(weights=weights, **arguments, **spec.arguments)
+    except BackboneError:
+        raise  # ours, about the weights file
     except (ValueError, TypeError) as error:
-        asked = "".join(f", {name}={value}" for name, value in spec.arguments.items())
         raise BackboneError(
-            f"{item.name} cannot be built with image size {size}{asked}: {_line(error)}"
+            f"{_asked(spec)} cannot be built for images of {size} pixels: {_line(error)}"
         ) from error
+
+
+def _asked(spec: BackboneSpec) -> str:
+    """Return what was asked for, such as "mobilenet_v2 with alpha=0.35"."""
+    arguments = ", ".join(f"{name}={value}" for name, value in spec.arguments.items())
+    return f"{spec.name} with {arguments}" if arguments else spec.name
 
 
 def _line(error: BaseException) -> str:
@@ -254,9 +261,8 @@ def _from_file(spec: BackboneSpec, size: int, path: Path) -> keras.Model:
     except Exception as error:  # Keras and h5py raise many kinds for a file that does not fit
         top = _with_top(spec, path)
         if top is None or not _copy_weights(top, model):
-            asked = "".join(f", {name}={value}" for name, value in spec.arguments.items())
             raise BackboneError(
-                f"{path} does not hold weights for {spec.name}{asked}: {_line(error)}"
+                f"{path} does not hold weights of {_asked(spec)}: {_line(error)}"
             ) from error
     if _scaled_for_imagenet(model):
         model = _with_imagenet_graph(spec, size, model)
@@ -274,10 +280,7 @@ def _with_top(spec: BackboneSpec, path: Path) -> keras.Model | None:
     if classes is None or item.default_weights == "embedded":
         return None
     try:
-        shape = (item.image_size, item.image_size, 3)
-        top = _architecture(
-            spec, 0, weights=None, include_top=True, input_shape=shape, classes=classes
-        )
+        top = _architecture(spec, item.image_size, weights=None, include_top=True, classes=classes)
         top.load_weights(path)
     except Exception:
         return None  # the first error, without the classifier, says more
@@ -300,16 +303,22 @@ def _classes(path: Path) -> int | None:
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> bool:
-    """Copy weights by position; False if `target` is not how `source` begins."""
-    pairs = list(zip(flat(source).operations, flat(target).operations, strict=False))
-    for theirs, ours in pairs:
-        shapes = [[tuple(x.shape) for x in getattr(op, "weights", [])] for op in (theirs, ours)]
-        if type(theirs) is not type(ours) or shapes[0] != shapes[1]:
-            return False
-    for theirs, ours in pairs:
-        if getattr(ours, "weights", []):
-            ours.set_weights(theirs.get_weights())
-    return len(pairs) == len(flat(target).operations)
+    """Copy weights by position; False, and nothing, if `target` is not how `source` begins."""
+    ours = flat(target).operations
+    theirs = flat(source).operations[: len(ours)]
+    if [_kind(operation) for operation in ours] != [_kind(operation) for operation in theirs]:
+        return False
+    for operation, other in zip(ours, theirs, strict=True):
+        if getattr(operation, "weights", []):
+            operation.set_weights(other.get_weights())
+        if hasattr(operation, "finalize_state"):
+            operation.finalize_state()  # `Normalization` computes with copies of its weights
+    return True
+
+
+def _kind(operation: Any) -> tuple[type, list[tuple[int, ...]]]:
+    shapes = [tuple(variable.shape) for variable in getattr(operation, "weights", [])]
+    return type(operation), shapes
 
 
 def _scaled_for_imagenet(model: keras.Model) -> bool:

@@ -398,14 +398,15 @@ _FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def _silence_pillow() -> None:
-    r"""Ignore the warnings that Pillow's readers give about odd metadata, from now on.
+    """Ignore the warnings that Pillow's readers give about odd metadata, from now on.
 
-    `warnings.catch_warnings` is no help: it swaps a list that all threads share, so that two
-    decodes at once can leave it swapped. A filter that only ever comes is safe in threads; it is
-    looked for each time because others, pytest for one, put older lists back.
+    Where warnings are errors, one would make a good picture bad. `warnings.catch_warnings` is no
+    help: it swaps a list that all threads share, so that two decodes at once can leave it
+    swapped. A filter that only ever comes is safe; whether it is still the first is asked each
+    time, because others put theirs before it, or older lists back (pytest does).
     """
     with _LOCK:
-        if _FILTER not in warnings.filters:
+        if next(iter(warnings.filters), None) != _FILTER:
             warnings.filterwarnings("ignore", module=r"PIL\.")
 
 

@@ -147,7 +147,7 @@ def train() -> tuple[keras.Model, float]:
     return backbone, float(np.mean(votes.argmax(axis=1) == held_out_labels))
 
 
-def transfer_accuracy(backbone: keras.Model) -> Floats:
+def transfer_accuracy(backbone: keras.Model) -> npt.NDArray[np.float64]:
     """Return the accuracies (10,) on digits 5 to 9 of logistic regression on averaged features.
 
     One for each of ten stratified splits, 70 % to train on and 30 % (269 pictures) to test.

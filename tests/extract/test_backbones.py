@@ -136,7 +136,11 @@ def test_a_whole_number_for_a_float_is_a_float():
 
 @pytest.mark.parametrize(
     ("variable", "expected"),
-    [("/data/keras", Path("/data/keras")), ("~/k", Path.home() / "k"), (None, Path.home() / ".keras")],
+    [
+        ("/data/keras", Path("/data/keras")),
+        ("~/k", Path.home() / "k"),
+        (None, Path.home() / ".keras"),
+    ],
     ids=["set", "with ~", "unset"],
 )
 def test_keras_home_is_where_keras_looks(monkeypatch, variable, expected):

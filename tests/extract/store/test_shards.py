@@ -93,7 +93,9 @@ def test_every_flipped_bit_is_noticed(written):
 
 
 @pytest.mark.parametrize("part", ["whole", "one row"])
-@pytest.mark.parametrize("length", [0, 1, -1, -4], ids=["empty", "one byte", "last byte", "4 bytes"])
+@pytest.mark.parametrize(
+    "length", [0, 1, -1, -4], ids=["empty", "one byte", "last byte", "4 bytes"]
+)
 def test_a_short_shard_is_named(written, length, part):
     files, shards, ref = written
     path = files.root / ref.file
