@@ -42,7 +42,8 @@ class Summary:
     unreadable: int
     seconds: float
     images_per_second: float
-    """`extracted` over the time from the first image to the last commit."""
+    """`extracted` over the time from the first image to the last commit, without the seconds in
+    which the engine was loaded."""
     read_seconds: float
     decode_seconds: float
     """Time that decoding kept its threads busy, summed over them; likewise the others."""

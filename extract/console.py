@@ -152,6 +152,8 @@ class ProgressReporter:
 
 def describe(tick: Tick) -> str:
     """Return "212 images/s, 0:41 left, waiting for forward"."""
+    if not tick.images_per_second:
+        return f"starting, waiting for {tick.waiting_for}"
     left = "" if tick.seconds_left is None else f", {clock(tick.seconds_left)} left"
     return f"{tick.images_per_second:.0f} images/s{left}, waiting for {tick.waiting_for}"
 

@@ -110,8 +110,9 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
 
     Returns:
         Model from pixels (batch, S, S, 3), float32 in 0..255, to a list of float32 arrays, one
-        per column: (batch, features) for `avg`, `max` and `flatten`, the map for `none`. Keras'
-        `predict` takes a list of one apart. It runs in inference mode whatever it is told.
+        per column: (batch, features) for `avg`, `max` and `flatten`, the map for `none`. Keras
+        unpacks a list of one. Call it by `predict` or with `training=False`: a model that is
+        called with `training=True` overrules the False that its own graph holds.
     """
     import keras
 

@@ -124,7 +124,7 @@ class Extraction:
         except KeyboardInterrupt:
             self._keep_partial_shards()
             raise
-        self.busy_seconds = time.perf_counter() - start
+        self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
         if not self._begun:
             raise self._no_good_image()
         return seal(

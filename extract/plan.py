@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,6 +216,7 @@ class LazyEngine:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self.load_seconds = 0.0
         self._engine: Engine | None = None
         self._lock = threading.Lock()
 
@@ -223,7 +225,9 @@ class LazyEngine:
         """The engine; its outputs are the columns of `plan.prepared`."""
         with self._lock:
             if self._engine is None:
+                start = time.perf_counter()
                 self._engine = _load(self._plan, self._plan.settings.precision)
+                self.load_seconds = time.perf_counter() - start
             return self._engine
 
     @property
@@ -284,8 +288,8 @@ def _distance(plan: Plan, engine: Engine) -> float | None:
 
 def default_store(images: Path) -> Path:
     """Return `photos.features` for `photos`."""
-    images = images.resolve()
-    return images.with_name(images.name + ".features")
+    named = images if images.name not in ("", "..") else images.resolve()
+    return named.with_name(named.name + ".features")
 
 
 def default_size(spec: BackboneSpec, asked: int | None) -> int:

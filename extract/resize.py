@@ -13,6 +13,7 @@ This module knows arrays and policies; it knows nothing of bytes, formats or fil
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -51,8 +52,8 @@ def resize(pixels: np.ndarray, policy: PixelPolicy) -> np.ndarray:
         return _resize_bilinear(pixels, size)
     kernel = policy.interpolation, policy.antialias
     rows = _along_rows(_sparse_matrix(padded_height, size, *kernel), pixels)
-    columns = _along_rows(_sparse_matrix(padded_width, size, *kernel), rows.swapaxes(0, 1))
-    return np.ascontiguousarray(columns.swapaxes(0, 1))
+    columns = _along_rows(_sparse_matrix(padded_width, size, *kernel), cv2.transpose(rows))
+    return cv2.transpose(columns)
 
 
 def interpolation_matrix(
@@ -138,6 +139,7 @@ def _along_rows(matrix: csr_array, pixels: np.ndarray) -> np.ndarray:
     return (matrix @ rows).reshape(-1, *pixels.shape[1:])
 
 
+@lru_cache(maxsize=32)  # pictures come in few sizes, and making it takes as long as using it
 def _sparse_matrix(
     source: int, target: int, interpolation: Interpolation, antialias: bool
 ) -> csr_array:

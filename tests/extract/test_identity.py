@@ -10,13 +10,33 @@ from extract.identity import flat, graph_digest, operations, outputs, weights_di
 from extract.keras_graph import build
 
 GRAPHS = [
-    ("MobileNet", {"alpha": 0.25}, 64, ""),
-    ("MobileNetV2", {"alpha": 0.35}, 64, ""),
-    ("MobileNetV3Small", {}, 64, ""),
-    ("EfficientNetV2B0", {}, 64, ""),
-    ("ConvNeXtTiny", {}, 64, ""),
-    ("InceptionV3", {}, 75, ""),
-    ("Xception", {}, 75, ""),
+    (
+        "MobileNet",
+        {"alpha": 0.25},
+        64,
+        "76f0445bf9a2306ee34f611fa231e640a92570a1da34c3d999afdf4fba65d007",
+    ),
+    (
+        "MobileNetV2",
+        {"alpha": 0.35},
+        64,
+        "d67392996014933ecd4f12f6229b074840a865b9b8dc8ef7289af729fe90a095",
+    ),
+    (
+        "MobileNetV3Small",
+        {},
+        64,
+        "2a569d9275e4d723c172731b4ac4a025a549992c5c7d685c81ac45d2d774a63a",
+    ),
+    (
+        "EfficientNetV2B0",
+        {},
+        64,
+        "0ec5a9e0c921d2219ed0a19c5bbab8ba41240d05ce5743ba79820f29f90ed7d5",
+    ),
+    ("ConvNeXtTiny", {}, 64, "a81bae71972b125a45c521c92a0fab4224da4dad13eb2d647fd70cc707279002"),
+    ("InceptionV3", {}, 75, "de9da4758caaee88914d44a88712cfac30b39a461781089d53c0eb4ceae8db52"),
+    ("Xception", {}, 75, "d44138da18dde379b913c107fa4526b644ccea1d3aed8e70de2921048792046a"),
 ]
 
 
@@ -46,19 +66,29 @@ def test_a_second_build_has_other_names_and_the_same_digest():
 @pytest.mark.parametrize(
     ("file", "name", "alpha", "expected"),
     [
-        ("mobilenet_2_5_224_tf_no_top.h5", "mobilenet", 0.25, ""),
-        ("mobilenet_5_0_224_tf_no_top.h5", "mobilenet", 0.5, ""),
+        (
+            "mobilenet_2_5_224_tf_no_top.h5",
+            "mobilenet",
+            0.25,
+            "03f5698b15d3590bae626a14fa92b77fc64cb086b54feac681d5ad7fba67d36c",
+        ),
+        (
+            "mobilenet_5_0_224_tf_no_top.h5",
+            "mobilenet",
+            0.5,
+            "d2e80a6195dee2230bd3dbbc627564bd65eb88211185e112cd1c7628385e1560",
+        ),
         (
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_128_no_top.h5",
             "mobilenet_v2",
             0.35,
-            "",
+            "6be77f8ce461d62dcc5ee4b573b9894e3e7f71cf45192653abb8921a0aba414c",
         ),
         (
             "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
             "mobilenet_v2",
             0.35,
-            "",
+            "2b67b8c7c5c9c35c450a0738f893c30049698cbdef1c8d72d960af03c635de4d",
         ),
     ],
     ids=["mobilenet 0.25", "mobilenet 0.5", "mobilenet_v2 at 128", "mobilenet_v2 at 224"],

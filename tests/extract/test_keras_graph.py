@@ -101,7 +101,8 @@ def test_predict_gives_one_array_per_column(small):
     assert maps.shape == (2, 32, 32, 8)
     assert {x.dtype for x in (average, maximum, flat, maps)} == {np.dtype("float32")}
     np.testing.assert_array_equal(flat, maps.reshape(2, -1))
-    assert (average < maximum).all(axis=1).any()
+    assert (average <= maximum).all()
+    assert (average < maximum).any()
 
 
 def test_the_last_map_averaged_is_the_default(small):
@@ -211,7 +212,9 @@ def test_random_weights_are_the_same_bits_in_every_process(small):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert other.stdout.strip() == weights_digest(small.model)
-    assert weights_digest(small.model) == ""
+    assert weights_digest(small.model) == (
+        "256fcd20e29227e2750a199aa6e89eec7d630ece8cad7a0faa9f611582f7e241"
+    )
 
 
 def test_a_backbone_is_frozen_and_says_what_it_is(small):
@@ -243,8 +246,8 @@ def test_a_size_that_the_backbone_refuses_is_one_line(name, size, words):
 
 
 def test_an_argument_that_the_builder_refuses_is_one_line():
-    spec = BackboneSpec(name="mobilenet_v2", arguments={"alpha": -1.0}, weights="random")
-    with pytest.raises(BackboneError, match=r"^mobilenet_v2 with alpha=-1\.0 cannot be built"):
+    spec = BackboneSpec(name="mobilenet", arguments={"depth_multiplier": 0}, weights="random")
+    with pytest.raises(BackboneError, match="^mobilenet with depth_multiplier=0 cannot be built"):
         build(spec, 64)
 
 
@@ -254,17 +257,22 @@ def test_channels_first_is_refused_with_the_cure(monkeypatch):
         build(SMALL, 64)
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "resnet50", "densenet121"])
-def test_a_feature_model_saves_and_loads(tmp_path, name):
-    """Layers of Keras' own alone: nobody needs headstart to open it.
+@pytest.mark.parametrize("name", ["convnext_tiny", "mobilenet", "resnet50", "densenet121"])
+def test_preprocessing_saves_and_loads(tmp_path, name):
+    """Layers of Keras' own alone, so nobody needs headstart to open the file."""
+    built = stub(name, keras.layers.Identity())
+    check_saved(feature_model(built, resolve(built, [])), random_pixels(8), tmp_path)
 
-    One for each kind of preprocessing; ConvNeXt has layers that only its own file defines.
-    """
-    built = build(BackboneSpec(name=name, weights="random"), 32)
-    model = feature_model(built, resolve(built, []))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    pixels = random_pixels(32)
+
+def test_a_flattened_backbone_saves_and_loads(tmp_path):
+    """ConvNeXt has nested models, and layers that only its own module defines."""
+    built = build(BackboneSpec(name="convnext_tiny", weights="random"), 32)
+    check_saved(feature_model(built, resolve(built, [])), random_pixels(32), tmp_path)
+
+
+def check_saved(model, pixels, folder):
+    model.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras")
     np.testing.assert_array_equal(loaded(pixels), model(pixels))
 
 
@@ -274,7 +282,7 @@ def test_the_channel_flip_becomes_one_gather_in_openvino(tmp_path):
 
     built = stub("vgg16", keras.layers.Identity())
     model = feature_model(built, [Column(operation=1, layer="identity", pooling="none")])
-    model.export(tmp_path / "model.xml", format="openvino", verbose=False)
+    model.export(str(tmp_path / "model.xml"), format="openvino", verbose=False)
     graph = openvino.Core().read_model(tmp_path / "model.xml")
     kinds = [node.get_type_name() for node in graph.get_ops()]
     assert sorted(set(kinds)) == ["Add", "Constant", "Gather", "Parameter", "Result"]
@@ -282,14 +290,6 @@ def test_the_channel_flip_becomes_one_gather_in_openvino(tmp_path):
     pixels = random_pixels(8)
     found = openvino.compile_model(graph, "CPU")(pixels)[0]
     np.testing.assert_allclose(found, np.asarray(model(pixels)), atol=1e-4)
-
-
-def test_training_mode_changes_nothing(small):
-    """The backbone is called with training=False once and for all."""
-    built = stub("vgg16", keras.layers.Dropout(0.5))
-    model = feature_model(built, [Column(operation=1, layer="dropout", pooling="none")])
-    pixels = random_pixels(8)
-    np.testing.assert_array_equal(model(pixels, training=True), model(pixels))
 
 
 def test_other_preprocessing_can_be_put_before_a_backbone():
