@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from extract.assemble import Place
 from extract.recipe import Column
-from extract.store import commits, header
+from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, FileRead
-from extract.store.files import sha256
 from extract.store.reader import Store
 from extract.store.shards import Grid, damaged
 from extract.store.snapshots import SnapshotRecord
@@ -120,9 +119,3 @@ def _order(
         if row >= 0:
             order.setdefault(row, key)
     return tuple(order[row] for row in sorted(order))
-
-
-def record_file(store: Store, digest: str) -> tuple[str, tuple[int, str]]:
-    """Return (name, (size, SHA-256)) of a commit record as it is on the disk."""
-    data = Commits(store.files).read_bytes(digest)
-    return commits.name_of(digest), (len(data), sha256(data))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,20 @@ PICTURES = ("ours-", "user-")
 
 
 def keep(
-    files: Files, root: Path, plan: Plan, items: pa.Table, engine: LazyEngine
+    files: Files,
+    root: Path,
+    plan: Plan,
+    items: pa.Table,
+    engine: LazyEngine,
+    before: Iterable[str] = (),
 ) -> dict[str, tuple[int, str]]:
-    """Make the probes that a store lacks; return (size, SHA-256) of every probe file."""
-    missing = [c for c in plan.columns if features_name(c) not in files.list("probes")]
-    if missing:
-        with disk_errors("the probes"):
-            _keep_pictures(files, root, items)
+    """Make the probes that a store lacks; return (size, SHA-256) of every probe file.
+
+    `before` names the files that the newest snapshot needs: what was lost of them comes back.
+    """
+    with disk_errors("the probes"):
+        _keep_pictures(files, root, items, before)
+        if any(features_name(c) not in files.list("probes") for c in plan.columns):
             _keep_features(files, plan, engine)
     facts = {}
     for name in files.list("probes"):
@@ -55,21 +63,29 @@ def read_features(files: Files, column: Column) -> tuple[list[str], np.ndarray]:
         return arrays["names"].tolist(), arrays["features"]
 
 
-def _keep_pictures(files: Files, root: Path, items: pa.Table) -> None:
-    for name, data in probes.synthetic().items():
-        publish(files, f"probes/ours-{name}", data)
-    if not any(name.startswith("user-") for name in files.list("probes")):
-        for key, data in _users_pictures(root, items).items():
+def _keep_pictures(files: Files, root: Path, items: pa.Table, before: Iterable[str]) -> None:
+    there = files.list("probes")
+    if not {f"ours-{name}" for name in probes.NAMES} <= set(there):
+        for name, data in probes.synthetic().items():
+            publish(files, f"probes/ours-{name}", data)
+    lost = {n.removeprefix("probes/user-") for n in before if n.startswith("probes/user-")}
+    lost -= {name.removeprefix("user-") for name in there}
+    if lost or not any(name.startswith("user-") for name in there):
+        for key, data in _users_pictures(root, items, lost).items():
             publish(files, f"probes/user-{key}", data)
 
 
-def _users_pictures(root: Path, items: pa.Table) -> dict[str, bytes]:
-    """Return the first small good images, key → bytes; one that changed meanwhile is left out."""
+def _users_pictures(root: Path, items: pa.Table, keys: Container[str]) -> dict[str, bytes]:
+    """Return pictures by key: these, or the first small good ones where none are named.
+
+    A picture that changed or went away meanwhile is left out.
+    """
     found: dict[str, bytes] = {}
     for item in items.select(["path", "size", "status", "image_key"]).to_pylist():
         if len(found) == probes.MOST_OF_USER:
             break
-        if item["status"] in HAS_FEATURES and item["size"] <= probes.SMALL:
+        small = item["size"] <= probes.SMALL and item["status"] in HAS_FEATURES
+        if small and (not keys or item["image_key"] in keys):
             with contextlib.suppress(ImageError):
                 file = read_item(root, Item(item["path"]))
                 if file.read.image_key == item["image_key"]:

@@ -18,6 +18,16 @@ from PIL import Image
 EXIF_ORIENTATION = 0x0112
 SMALL = 64 << 10  # bytes: a picture of the user's is kept as a probe up to this size
 MOST_OF_USER = 24  # pictures
+NAMES = (
+    "one-pixel.png",
+    "large.jpg",
+    "grey.jpg",
+    "cmyk.jpg",
+    "turned.jpg",
+    "narrow.png",
+    "transparent.png",
+    "plain.png",
+)
 
 
 @cache
@@ -25,16 +35,17 @@ def synthetic() -> Mapping[str, bytes]:
     """Return name → bytes of the eight synthetic probes."""
     turned = Image.Exif()
     turned[EXIF_ORIENTATION] = 6
-    return {
-        "one-pixel.png": _encode(_picture(1, 1, 1), "PNG"),
-        "large.jpg": _encode(_picture(2, 1500, 2000), "JPEG", quality=80),
-        "grey.jpg": _encode(_picture(3, 180, 240).convert("L"), "JPEG", quality=90),
-        "cmyk.jpg": _encode(_picture(4, 200, 200).convert("CMYK"), "JPEG", quality=90),
-        "turned.jpg": _encode(_picture(5, 160, 320), "JPEG", quality=90, exif=turned.tobytes()),
-        "narrow.png": _encode(_picture(6, 300, 17), "PNG"),
-        "transparent.png": _encode(_transparent(_picture(7, 96, 128)), "PNG"),
-        "plain.png": _encode(_picture(8, 224, 224), "PNG"),
-    }
+    pictures = (
+        _encode(_picture(1, 1, 1), "PNG"),
+        _encode(_picture(2, 1500, 2000), "JPEG", quality=80),
+        _encode(_picture(3, 180, 240).convert("L"), "JPEG", quality=90),
+        _encode(_picture(4, 200, 200).convert("CMYK"), "JPEG", quality=90),
+        _encode(_picture(5, 160, 320), "JPEG", quality=90, exif=turned.tobytes()),
+        _encode(_picture(6, 300, 17), "PNG"),
+        _encode(_transparent(_picture(7, 96, 128)), "PNG"),
+        _encode(_picture(8, 224, 224), "PNG"),
+    )
+    return dict(zip(NAMES, pictures, strict=True))
 
 
 def _picture(seed: int, height: int, width: int) -> Image.Image:

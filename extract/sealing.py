@@ -11,7 +11,7 @@ from extract import probe_files, splits
 from extract.assemble import Assembler
 from extract.errors import ImageError
 from extract.items import Item, Listing
-from extract.known import Known, record_file
+from extract.known import Known
 from extract.pixels import decoder_signature
 from extract.plan import LazyEngine, Plan
 from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_digest, root_line
@@ -63,6 +63,8 @@ def seal(
     table = _items(outcomes, facts, known)
     found = _bad_counts(table)
     root, rows = _root(table, assemblers, columns)
+    before = known.previous.files if known.previous else ()
+    probes = probe_files.keep(store.files, listing.root, plan, table, engine, before)
     record = SnapshotRecord(
         recipe_key=plan.recipe.key,
         columns=tuple(
@@ -74,8 +76,7 @@ def seal(
             )
             for a, commits in zip(assemblers, columns, strict=True)
         ),
-        files=_files(store, known, columns)
-        | probe_files.keep(store.files, listing.root, plan, table, engine),
+        files=_shard_files(columns) | probes,
         classes=tuple(sorted({x for x in table["label"].to_pylist() if x is not None})),
         items_digest=items_digest(table),
         root_digest=root,
@@ -193,13 +194,9 @@ def _root(
     return root_digest(lines), len(used)
 
 
-def _files(
-    store: Store, known: Known, columns: Sequence[Sequence[Commit]]
-) -> dict[str, tuple[int, str]]:
-    files: dict[str, tuple[int, str]] = {}
-    for commits in columns:
-        for commit in commits:
-            files[commit.ref.file] = (commit.ref.size, commit.ref.sha256)
-            name, facts = record_file(store, commit.digest)
-            files[name] = facts
-    return files
+def _shard_files(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, str]]:
+    return {
+        commit.ref.file: (commit.ref.size, commit.ref.sha256)
+        for commits in columns
+        for commit in commits
+    }

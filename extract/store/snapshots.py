@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from extract.errors import DamagedStoreError
 from extract.recipe import Column, canonical_json
+from extract.store.commits import name_of as commit_name
 from extract.store.files import Files, disk_errors, publish, publish_copy, sha256
 from extract.store.records import seal, unseal
 from extract.store.shards import ShardRef, damaged
@@ -63,7 +64,12 @@ class SnapshotRecord:
     recipe_key: str
     columns: tuple[SnapshotColumn, ...]
     files: Mapping[str, tuple[int, str]]
-    """Size and SHA-256 of every file that the snapshot needs."""
+    """Size and SHA-256 of every shard, probe and items file that the snapshot needs.
+
+    Commit records are not among them: they carry hints (what was read and when) that differ
+    when a lost shard is made anew. What they say is held by their self-checks, by `columns`,
+    which names every record and its shard, and by the root digest.
+    """
     classes: tuple[str, ...]
     items_digest: str
     root_digest: str
@@ -118,12 +124,17 @@ class Snapshots:
     def check_present(self, record: SnapshotRecord) -> None:
         """Raise `DamagedStoreError` for a file that is missing or has another size."""
         for name, (size, _) in record.files.items():
-            try:
-                found = self._files.stamp(name).size
-            except FileNotFoundError as error:
-                raise damaged(name, "is missing") from error
-            if found != size:
+            if (found := self._size(name)) != size:
                 raise damaged(name, f"has {found} bytes, expected {size}")
+        for column in record.columns:
+            for digest in column.digests:
+                self._size(commit_name(digest))
+
+    def _size(self, name: str) -> int:
+        try:
+            return self._files.stamp(name).size
+        except FileNotFoundError as error:
+            raise damaged(name, "is missing") from error
 
     def seal(self, record: SnapshotRecord, items: pa.Table) -> int:
         """Write a new snapshot and return its number; losing a race takes the next number."""

@@ -88,13 +88,15 @@ def verify(path: str | Path, progress: Callable[[int, int], None] = lambda _, __
 def repair(path: str | Path) -> list[str]:
     """Move every damaged or foreign file to `damaged/`; return their names.
 
-    A shard and its record go together, so the next run computes its rows again.
+    A shard and its record go together, so the next run computes its rows again; so do a
+    snapshot and its items.
     """
     store, moved = Store.at(path), []
-    verdict = verify(path)
+    problems = verify(path).problems
     partners = {c.ref.file: commits.name_of(d) for d, c in _readable_commits(store).items()}
-    names = dict.fromkeys(verdict.problems)
-    names |= dict.fromkeys(partners[name] for name in verdict.problems if name in partners)
+    partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
+    names = dict.fromkeys(problems)
+    names |= dict.fromkeys(partners[name] for name in problems if name in partners)
     for name in names:
         if not (Path(path) / name).exists():
             continue
@@ -154,6 +156,7 @@ def _verify_snapshot(store: Store, verdict: Verdict, number: int, good: dict[str
         return
     for file, (size, digest) in record.files.items():
         _checked(verdict, file, partial(_check_file, store, file, size, digest))
+    _verify_columns(verdict, record, good)
     items = _checked(verdict, items_name(number), lambda: store.snapshots.items(record))
     if items is None:
         return
@@ -162,6 +165,17 @@ def _verify_snapshot(store: Store, verdict: Verdict, number: int, good: dict[str
     root = _root(record, set(items["image_key"].to_pylist()), good)
     if root not in (None, record.root_digest):
         verdict.problems[name] = "its root digest does not fit its rows"
+
+
+def _verify_columns(verdict: Verdict, record: SnapshotRecord, good: dict[str, Commit]) -> None:
+    """Check that every record of a snapshot is there and means the shard that was sealed."""
+    for column in record.columns:
+        for digest, ref in zip(column.digests, column.refs, strict=True):
+            name = commits.name_of(digest)
+            if digest not in good:
+                verdict.problems.setdefault(name, f"is missing; snapshot {record.number} names it")
+            elif good[digest].ref != ref:
+                verdict.problems[name] = f"names another shard than snapshot {record.number} does"
 
 
 def _check_file(store: Store, name: str, size: int, digest: str) -> None:

@@ -1,0 +1,195 @@
+"""verify names every damaged, missing or foreign file; repair lets a run make it whole again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import extract
+from extract.errors import DamagedStoreError, StoreError, StoreFormatError
+from extract.recipe import digest_json
+from extract.store.verify import repair, verify
+from tests.helpers import tree
+
+pytestmark = pytest.mark.usefixtures("fake_backbone")
+
+
+@pytest.fixture
+def store(photos, monkeypatch):
+    """A store of three shards and a bad image."""
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    (photos / "cats" / "bad.jpg").write_bytes(b"not a picture")
+    return Path(extract.run(photos, backbone="digits").store)
+
+
+def one(store, pattern):
+    return sorted(store.glob(pattern))[0]
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def rerun(store):
+    return extract.run(store.with_name("photos"), backbone="digits")
+
+
+def test_a_sound_store_has_no_problems(store):
+    verdict = verify(store)
+
+    assert (verdict.problems, verdict.notes) == ({}, [])
+    assert verdict.bytes == sum(p.stat().st_size for p in (store / "shards").iterdir())
+
+
+FILES = [
+    "store.json",
+    "shards/*.zshard",
+    "commits/*.json",
+    "snapshots/000001.json",
+    "snapshots/*.parquet",
+    "probes/features-*.npz",
+    "probes/ours-grey.jpg",
+    "bad_images.csv",
+]
+
+
+@pytest.mark.parametrize(
+    "damage", [flip, lambda path: path.write_bytes(b"")], ids=["flip", "empty"]
+)
+@pytest.mark.parametrize("pattern", FILES)
+def test_every_altered_file_is_named(store, pattern, damage):
+    path = one(store, pattern)
+    damage(path)
+
+    assert path.relative_to(store).as_posix() in verify(store).problems
+
+
+@pytest.mark.parametrize("pattern", FILES[1:])
+def test_every_missing_file_is_named(store, pattern):
+    """Without its record a snapshot is gone without a trace, so the last is another story."""
+    path = one(store, pattern)
+    path.unlink()
+    problems = verify(store).problems
+
+    if pattern == "snapshots/000001.json":
+        with pytest.raises(StoreError, match="no sealed snapshot"):
+            extract.open_store(store)
+    else:
+        assert path.relative_to(store).as_posix() in problems
+
+
+@pytest.mark.parametrize("pattern", ["shards/*.zshard", "commits/*.json"])
+def test_two_files_that_change_places_are_noticed(store, pattern):
+    a, b = sorted(store.glob(pattern))[:2]
+    data = a.read_bytes()
+    a.write_bytes(b.read_bytes())
+    b.write_bytes(data)
+
+    assert {a.relative_to(store).as_posix(), b.relative_to(store).as_posix()} <= set(
+        verify(store).problems
+    )
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "shards/x.npy", "commits/a.json", "probes/x", "sub"])
+def test_foreign_files_are_named(store, name):
+    path = store / name
+    path.mkdir() if name == "sub" else path.write_bytes(b"mine")
+
+    assert verify(store).problems == {name: "is foreign: no file of a store has this name"}
+
+
+def test_a_link_among_the_shards_is_foreign(store, tmp_path):
+    path = one(store, "shards/*.zshard")
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+    assert path.relative_to(store).as_posix() in verify(store).problems
+
+
+def test_a_shard_without_a_record_is_no_problem(store):
+    """A run that was stopped between the two leaves it; it is nobody's."""
+    (store / "shards" / f"{'a' * 64}.zshard").write_bytes(b"whatever")
+    verdict = verify(store)
+
+    assert verdict.is_sound
+    assert verdict.notes == ["1 shards without a record, from a run that was stopped"]
+
+
+@pytest.mark.parametrize("pattern", [*FILES[1:3], *FILES[4:7]])
+def test_readers_refuse_what_does_not_verify(store, pattern):
+    """Missing is noticed on opening or loading, and never becomes a number."""
+    path = one(store, pattern)
+    path.unlink()
+
+    with pytest.raises(DamagedStoreError, match=path.name):
+        extract.open_store(store).load(None)
+
+
+@pytest.mark.parametrize("pattern", FILES[1:])
+@pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
+def test_after_repair_a_run_makes_the_store_whole(store, pattern, damage, fake_backbone):
+    root = extract.open_store(store).root_digest
+    path = one(store, pattern)
+    damage(path)
+    repair(store)
+    summary = rerun(store)
+
+    assert summary.root_digest == root
+    assert verify(store).problems == {}
+    assert summary.extracted <= 4
+    assert len(extract.open_store(store).load(None)) == 13
+
+
+def test_repair_keeps_the_damaged_bytes(store):
+    path = one(store, "shards/*.zshard")
+    flip(path)
+    data = path.read_bytes()
+    moved = repair(store)
+
+    assert path.relative_to(store).as_posix() in moved
+    assert data in tree(store / "damaged").values()
+
+
+def test_a_run_on_a_damaged_store_says_so_and_touches_nothing(store, picture):
+    path = one(store, "shards/*.zshard")
+    path.unlink()
+    before = tree(store)
+    picture(store.with_name("photos") / "cats" / "new.png", seed=3)
+
+    with pytest.raises(DamagedStoreError, match="is missing.*verify.*repair"):
+        rerun(store)
+    assert tree(store) == before
+
+
+def reseal(path, **changes):
+    facts = json.loads(path.read_text())
+    facts.pop("self_check")
+    facts |= changes
+    path.write_text(json.dumps({**facts, "self_check": digest_json(facts)}))
+
+
+@pytest.mark.parametrize("changes", [{"format": "2.0"}, {"flags": ["views"]}])
+@pytest.mark.parametrize("name", ["store.json", "snapshots/000001.json"])
+def test_a_newer_format_or_an_unknown_flag_is_refused(store, name, changes):
+    reseal(store / name, **changes)
+
+    with pytest.raises(StoreFormatError, match=r"pip install --upgrade headstart"):
+        extract.open_store(store)
+
+
+def test_a_record_that_was_sealed_anew_with_a_lie_is_noticed(store):
+    """A self-check only finds accidents; the digests of the rows find the rest."""
+    path = max(store.glob("commits/*.json"), key=lambda p: p.stat().st_size)
+    facts = json.loads(path.read_text())
+    reseal(path, row_digests=facts["row_digests"][::-1])
+
+    assert path.relative_to(store).as_posix() in verify(store).problems
+
+
+def test_what_is_no_store_is_one_line(tmp_path):
+    for check in (verify, extract.open_store):
+        with pytest.raises(StoreError, match=r"not a store: it has no store.json"):
+            check(tmp_path)
