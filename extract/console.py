@@ -54,7 +54,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], self.commands, 1, 0.7)
+            near = difflib.get_close_matches(args[0], self.commands, 1, 0.6)
             typo = bool(near) and not Path(args[0]).exists()
             words = [near[0], *args[1:]] if typo else [self.main_command, *args]
             raise UsageError(

@@ -2,8 +2,10 @@
 
     pixels (batch, S, S, 3) -> flip, Rescaling -> the backbone's operations -> pooling -> columns
 
-The flip is `keras.ops.take`: it saves and loads with a model, and exports as one Gather, where
-`x[..., ::-1]` cannot run on torch and `keras.ops.flip` becomes a ReverseSequence in OpenVINO.
+The flip is `keras.ops.flip`: it saves and loads with a model, runs on every Keras backend, and
+exports. `x[..., ::-1]` cannot run on torch, and OpenVINO 2026.4 loses the flip of a Gather
+(`keras.ops.take`) where a convolution and a flattening come after it: it says nothing, and the
+features are off by a tenth. As a ReverseSequence it is left alone, for 1 % of the time.
 
 `extract.keras_weights` builds the backbone itself; this module adds what goes before and after.
 """

@@ -138,7 +138,12 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
 
 
 def _check_backbone(settings: Settings, known: Known, store: str) -> None:
-    """Name the backbone, not its digest, where a store was made with another one."""
+    """Look at what needs no Keras: the weights' file, and the name that a store was made with."""
+    weights = settings.spec.weights
+    if weights not in prepare.WEIGHTS_WORDS and not Path(weights).is_file():
+        raise BackboneError(
+            f"There is no weights file {weights}. Give --weights a file, imagenet or random"
+        )
     stored = known.head.backbone.get("name") if known.head else None
     if stored not in (None, settings.spec.name):
         raise StaleStoreError(store, "backbone", stored, settings.spec.name)

@@ -1,0 +1,172 @@
+"""The command line: exit statuses, one line per error, JSON last, the next command."""
+
+import json
+
+import pytest
+
+from extract import console
+from extract.cli import app
+from tests.helpers import tree
+
+OBJECT = {
+    "items",
+    "rows",
+    "extracted",
+    "copied",
+    "reused",
+    "bad",
+    "seconds",
+    "images_per_second",
+    "decode_seconds",
+    "forward_seconds",
+    "snapshot",
+    "root_digest",
+}
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """A function that runs a command line and returns (status, stdout, stderr)."""
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["extract", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            console.run_app(app, "python -m extract")
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone):
+    status, out, _ = cli("run", photos, "--backbone", "digits")
+
+    assert status == 0
+    assert "13 items = 13 good + 0 undecodable + 0 unreadable" in out
+    assert "12 distinct images: 12 extracted, 0 copied, 0 reused" in out
+    assert out.splitlines()[-1] == f"Next: python -m extract info {photos}.features"
+
+
+def test_json_is_one_object_alone_on_stdout(cli, photos, fake_backbone):
+    status, out, err = cli("run", photos, "--backbone", "digits", "--json")
+    facts = json.loads(out)
+
+    assert status == 0
+    assert facts.keys() >= OBJECT
+    assert (facts["items"], facts["extracted"]) == (13, 12)
+    assert "Next: " in err
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "repair"])
+def test_every_command_on_a_store_has_json(cli, photos, fake_backbone, command):
+    cli("run", photos, "--backbone", "digits")
+    status, out, _ = cli(command, f"{photos}.features", "--json")
+
+    assert status == 0
+    assert isinstance(json.loads(out), dict)
+
+
+def test_too_many_bad_images_end_with_3_and_a_sealed_store(cli, photos, fake_backbone):
+    for number in range(2):
+        (photos / "cats" / f"bad{number}.jpg").write_bytes(b"no picture")
+    status, out, _ = cli("run", photos, "--backbone", "digits", "--max-bad", "1", "--json")
+
+    assert (status, json.loads(out)["bad"]) == (3, 2)
+    assert cli("info", f"{photos}.features")[0] == 0
+    assert cli("run", photos, "--backbone", "digits", "--max-bad", "2")[0] == 0
+    assert cli("run", photos, "--backbone", "digits", "--max-bad", "14%")[0] == 0
+    assert cli("run", photos, "--backbone", "digits", "--max-bad", "5%")[0] == 3
+
+
+def test_verify_ends_with_1_and_names_the_file(cli, photos, fake_backbone):
+    cli("run", photos, "--backbone", "digits")
+    shard = next((photos.parent / "photos.features" / "shards").iterdir())
+    shard.write_bytes(b"")
+    status, out, _ = cli("verify", f"{photos}.features")
+
+    assert status == 1
+    assert f"shards/{shard.name}" in out
+    assert out.splitlines()[-1] == f"Next: python -m extract repair {photos}.features"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["photos"], "Did you mean: python -m extract run photos"),
+        (["my photos", "--json"], "Did you mean: python -m extract run 'my photos' --json"),
+        (["rnu", "photos"], "Did you mean: python -m extract run photos"),
+        (["verfy", "store"], "Did you mean: python -m extract verify store"),
+        (["run"], "IMAGES"),
+        (["run", "photos", "--bakbone", "x"], "--backbone"),
+        (["run", "photos", "--batch-size", "many"], "--batch-size"),
+    ],
+)
+def test_a_wrong_command_ends_with_2_and_says_what_was_meant(cli, words, message):
+    status, out, err = cli(*words)
+
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backbone", "mobilnet_v2"], "mobilenet_v2"),
+        (["--backbone", "ResNet50V2"], "resnet50_v2"),
+        (["--backbone-arg", "alpha"], "NAME=VALUE"),
+        (["--backbone-arg", "depth=3"], "alpha"),
+        (["--weights", "nowhere.h5"], "nowhere.h5"),
+        (["--image-size", "0"], "8 to 4096"),
+        (["--layer", "out_relu:mean"], "avg, max, flatten, none"),
+        (["--dtype", "int8"], "float32, float16"),
+        (["--precision", "float8"], "float32, bfloat16"),
+        (["--format", "npy"], "zarr, hdf5"),
+        (["--engine", "tpu"], "auto, openvino, keras"),
+        (["--interpolation", "lanczos"], "bilinear, nearest, bicubic"),
+        (["--batch-size", "0"], "at least 1"),
+        (["--workers", "-1"], "at least 0"),
+        (["--max-bad", "few"], "such as 10%"),
+        (["--max-bad", "101%"], "such as 10%"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_end_with_1_and_one_line(cli, photos, options, message):
+    before = tree(photos.parent)
+    status, out, err = cli("run", photos, *options)
+
+    assert (status, out) == (1, "")
+    assert err.startswith("Error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert tree(photos.parent) == before
+
+
+def test_help_has_an_example_for_every_command(cli):
+    for command in ("run", "info", "verify", "repair", "backbones", "demo"):
+        status, out, _ = cli(command, "--help")
+
+        assert status == 0
+        assert f"Example: python -m extract {command}" in " ".join(out.split())
+
+
+def test_backbones_lists_every_model_with_its_weights(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    status, out, _ = cli("backbones", "--json")
+    rows = {row["name"]: row for row in json.loads(out)["backbones"]}
+
+    assert status == 0
+    assert rows["mobilenet_v2"] == {
+        "name": "mobilenet_v2",
+        "image_size": 224,
+        "features": 1280,
+        "parameters": 2257984,
+        "weights": "no",
+    }
+    assert rows["digits"]["weights"] == "yes"
+
+
+def test_an_error_of_ours_keeps_its_traceback(cli, photos, monkeypatch):
+    monkeypatch.setattr("extract.api.list_folder", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli("run", photos)
