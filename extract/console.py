@@ -27,7 +27,7 @@ from extract.progress import Tick
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
-DELIBERATE, USAGE, TOO_MANY_BAD = 1, 2, 3
+DELIBERATE, USAGE, TOO_MANY_BAD, STOPPED = 1, 2, 3, 130
 """Exit statuses; 0 is done, and anything else is a bug with a traceback."""
 
 
@@ -41,9 +41,8 @@ def run_app(app: typer.Typer, prog: str) -> None:
     except HeadstartError as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(DELIBERATE) from None
-    except (KeyboardInterrupt, typer.Abort):
+    if status == STOPPED:  # what typer makes of Ctrl-C
         print("Stopped. What was finished is kept: the same command resumes.", file=sys.stderr)
-        raise SystemExit(130) from None
     raise SystemExit(status or 0)
 
 

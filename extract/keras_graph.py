@@ -194,7 +194,7 @@ def _unknown_layer(built: Built, name: str, known: list[str]) -> str:
 def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasTensor:
     import keras
 
-    x = keras.ops.take(pixels, [2, 1, 0], axis=-1) if steps.flip else pixels
+    x = keras.ops.flip(pixels, axis=-1) if steps.flip else pixels
     if steps == Preprocessing(flip=steps.flip):
         return x
     return keras.layers.Rescaling(list(steps.scale), list(steps.offset), name="preprocessing")(x)

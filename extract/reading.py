@@ -9,10 +9,8 @@ from pathlib import Path
 
 from extract.errors import ImageError
 from extract.items import Item
+from extract.pixels import MAX_BYTES
 from extract.store.commits import FileRead
-
-MOST_BYTES = 256 << 20
-"""A larger file is not read: no photograph is, and a thousand of them would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,9 @@ def read_item(root: Path, item: Item) -> FileBytes:
     try:
         with open(root / item.path, "rb") as file:
             before = os.fstat(file.fileno())
-            if before.st_size > MOST_BYTES:
+            if before.st_size > MAX_BYTES:
                 raise ImageError(
-                    "read", f"{before.st_size} bytes, more than {MOST_BYTES} are not read"
+                    "read", f"{before.st_size} bytes, more than {MAX_BYTES} are not read"
                 )
             data = file.read()
             after = os.fstat(file.fileno())

@@ -39,6 +39,7 @@ def folder(shared, tmp_path_factory):
         **os.environ,
         "KERAS_HOME": str(shared / "keras_home"),
         "PYTHONPATH": str(ROOT),
+        "HEADSTART_CACHE": str(folder / "cache"),
         "COLUMNS": "200",
     }
     return folder, environment

@@ -75,7 +75,7 @@ def test_features_are_good_enough_for_a_head(bees):
     head = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
 
     assert snapshot.classes == ("ants", "bees")
-    assert head.fit(train.X, train.y).score(validation.X, validation.y) > 0.9
+    assert head.fit(train.X, train.y).score(validation.X, validation.y) > 0.85
 
 
 def test_another_format_batch_and_worker_count_end_with_the_same_root(shared, real, bees, tmp_path):
@@ -152,7 +152,10 @@ def test_ctrl_c_is_one_line_and_the_same_command_resumes(shared, real, tmp_path)
 
 
 def test_the_awkward_folder_finishes_and_counts_add_up(shared, real, tmp_path):
-    """Files that break readers: each is read in its documented way, or listed with its reason."""
+    """Files that break readers: each is read in its documented way, or listed with its reason.
+
+    test_pixels.py says for each of them what that is; here only that the run goes on.
+    """
     summary = run(shared / "data" / "awkward", tmp_path / "store", real, status=3)
     lines = (tmp_path / "store" / "bad_images.csv").read_text().splitlines()
     snapshot = extract.open_store(tmp_path / "store")
@@ -163,9 +166,11 @@ def test_the_awkward_folder_finishes_and_counts_add_up(shared, real, tmp_path):
     assert len(data) == 39 - summary["bad"]
     assert np.isfinite(data.X).all()
     assert lines[0] == "path,stage,reason"
-    assert {line.split(",")[0] for line in lines[1:]} >= {
+    assert {line.split(",")[0] for line in lines[1:]} == {
+        "broken_data_stream.png",
         "made_truncated_half.jpg",
-        "truncated_jpeg.jpg",
+        "truncated_end_chunk.png",
+        "ultrahdr.jpg",
         "zero_width.gif",
     }
 

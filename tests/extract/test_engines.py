@@ -1,0 +1,95 @@
+"""Engines: equal to Keras' own `predict`, and no image depends on its neighbors."""
+
+import numpy as np
+import pytest
+
+from extract import keras_graph
+from extract.backbones import BackboneSpec
+from extract.engines.engine import PARITY, instruction_family, relative_distance
+from extract.engines.keras_backend import KerasEngine
+from extract.engines.openvino import OpenVINOEngine
+from extract.errors import BackboneError
+from extract.recipe import LayerRequest
+from tests.extract.families import FAMILIES
+
+
+def pictures(count, size, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
+
+
+def graph(name, arguments, size, layers=()):
+    built = keras_graph.build(BackboneSpec(name=name, arguments=arguments, weights="random"), size)
+    return keras_graph.feature_model(built, keras_graph.resolve(built, list(layers)))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_equals_keras_predict(name, tmp_path):
+    arguments, size = FAMILIES[name]
+    model = graph(name, arguments, size)
+    model.export(str(tmp_path / "graph.xml"), format="openvino", verbose=False)
+    pixels = pictures(4, size)
+    expected = model.predict(pixels, verbose=0)
+
+    found = OpenVINOEngine(tmp_path / "graph.xml")(pixels)
+
+    expected = expected if isinstance(expected, list) else [expected]
+    assert relative_distance(found[0], expected[0]) <= PARITY
+
+
+@pytest.fixture(scope="module", params=["openvino", "keras"])
+def engine(request, tmp_path_factory):
+    """MobileNetV2 with two columns, 64 pixels."""
+    layers = [LayerRequest(), LayerRequest("block_3_expand_relu", "max")]
+    model = graph("mobilenet_v2", {"alpha": 0.35}, 64, layers)
+    if request.param == "keras":
+        return KerasEngine(model)
+    path = tmp_path_factory.mktemp("graph") / "graph.xml"
+    model.export(str(path), format="openvino", verbose=False)
+    return OpenVINOEngine(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16, 33, 64])
+def test_an_image_does_not_depend_on_its_neighbors_to_the_bit(engine, count):
+    pixels = pictures(64, 64)
+    alone = [
+        np.concatenate(c) for c in zip(*(engine(pixels[i : i + 1]) for i in range(64)), strict=True)
+    ]
+    together = [
+        np.concatenate(c)
+        for c in zip(*(engine(pixels[i : i + count]) for i in range(0, 64, count)), strict=True)
+    ]
+
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+def test_columns_come_in_order_as_float32(engine):
+    first, second = engine(pictures(3, 64))
+
+    assert (first.shape, second.shape) == ((3, 1280), (3, 48))
+    assert first.dtype == second.dtype == np.float32
+
+
+def test_what_an_engine_returns_is_the_callers_own(engine):
+    """The next call may not write into it."""
+    first = engine(pictures(2, 64))
+    kept = [array.copy() for array in first]
+    engine(pictures(2, 64, seed=1))
+
+    for array, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_signatures_say_what_decides_bits(engine):
+    assert {"engine", "version", "instructions"} <= engine.signature.keys()
+    assert instruction_family().count("-") == 1
+
+
+def test_a_precision_that_the_processor_does_not_give_is_refused(tmp_path, monkeypatch):
+    """OpenVINO turns an f16 hint into another type without a word: what is read back counts."""
+    model = graph("mobilenet", {"alpha": 0.25}, 32)
+    model.export(str(tmp_path / "graph.xml"), format="openvino", verbose=False)
+    monkeypatch.setattr("extract.engines.openvino.HINTS", {"bfloat16": "f16"})
+
+    with pytest.raises(BackboneError, match="computes in .* where --precision bfloat16"):
+        OpenVINOEngine(tmp_path / "graph.xml", "bfloat16")
