@@ -44,13 +44,15 @@ from extract.backbones import BackboneSpec
 from extract.engines.openvino import OpenVINOEngine
 from extract.items import list_folder
 from extract.plan import default_size, num_cores
-from extract.prepare import Request, prepare
+from extract.prepare import prepare
+from extract.prepared import Request
 from extract.reading import read_item
 from extract.recipe import LayerRequest, PixelPolicy
+from extract.store.file_shards import FileShards
 from extract.store.files import LocalFiles
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.header import FOLDERS
-from extract.store.shards import FileShards, Grid, ShardFormat
+from extract.store.shards import Grid, ShardFormat
 from extract.store.zarr_shards import ZarrFormat
 
 FOLDERS_OF_PHOTOS = ("hymenoptera", "cats_dogs_200px")

@@ -22,7 +22,8 @@ from extract.assemble import Assembler, Draft, Row
 from extract.errors import FeatureError, ImageError, InputError
 from extract.items import Item, Listing
 from extract.known import Known
-from extract.plan import LazyEngine, Plan, num_cores, versions
+from extract.lazy_engine import LazyEngine
+from extract.plan import Plan, num_cores, versions
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
 from extract.sealing import Outcome, Sealed, seal

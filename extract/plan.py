@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from extract import backbones, prepare
+from extract import backbones
 from extract.backbones import BackboneSpec
-from extract.engines.engine import Engine, relative_distance
 from extract.errors import BackboneError, InputError, StaleStoreError
 from extract.known import Known
-from extract.prepare import EngineKind, Prepared, Request
+from extract.prepare import prepare
+from extract.prepared import WEIGHTS_WORDS, EngineKind, Prepared, Request, cached, with_dtype
 from extract.progress import Reporter
 from extract.recipe import (
     Column,
@@ -30,7 +26,6 @@ from extract.recipe import (
     first_difference,
     one_of,
 )
-from extract.store.header import Header
 
 Format = Literal["zarr", "hdf5"]
 EngineChoice = Literal["auto", "openvino", "keras"]
@@ -115,7 +110,7 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
     kind = _engine_kind(settings.engine, known)
     request = _request(settings, settings.layers or (LayerRequest(),))
     prepared = _prepare(request, kind, reporter)
-    columns = prepare.with_dtype(prepared.columns, settings.dtype)
+    columns = with_dtype(prepared.columns, settings.dtype)
     missing = _kept_columns(known, columns)
     if missing:  # the newest snapshot has columns that were not named again: they go on
         named = [LayerRequest(c.layer, c.pooling) for c in [*missing, *columns]]
@@ -140,7 +135,7 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
 def _check_backbone(settings: Settings, known: Known, store: str) -> None:
     """Look at what needs no Keras: the weights' file, and the name that a store was made with."""
     weights = settings.spec.weights
-    if weights not in prepare.WEIGHTS_WORDS and not Path(weights).is_file():
+    if weights not in WEIGHTS_WORDS and not Path(weights).is_file():
         raise BackboneError(
             f"There is no weights file {weights}. Give --weights a file, imagenet or random"
         )
@@ -177,12 +172,12 @@ def _request(settings: Settings, layers: tuple[LayerRequest, ...]) -> Request:
 
 
 def _prepare(request: Request, kind: EngineKind, reporter: Reporter) -> Prepared:
-    found = prepare.cached(request, kind)
+    found = cached(request, kind)
     if found is not None:
         return found
     if kind == "openvino":
         reporter.note(f"Converting {request.spec.name} for OpenVINO, once (about 15 s) …")
-    return prepare.prepare(request, kind)
+    return prepare(request, kind)
 
 
 def _kept_columns(known: Known, columns: list[Column]) -> list[Column]:
@@ -214,81 +209,6 @@ def _signature(kind: EngineKind) -> dict[str, str]:
             "--precision bfloat16 runs on the processor through OpenVINO. Add --engine openvino"
         )
     return openvino_signature()
-
-
-class LazyEngine:
-    """The plan's engine, loaded when the first image needs it: a warm run may never do so."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self.load_seconds = 0.0
-        self._engine: Engine | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def engine(self) -> Engine:
-        """The engine; its outputs are the columns of `plan.prepared`."""
-        with self._lock:
-            if self._engine is None:
-                start = time.perf_counter()
-                self._engine = _load(self._plan, self._plan.settings.precision)
-                self.load_seconds = time.perf_counter() - start
-            return self._engine
-
-    @property
-    def batch_size(self) -> int:
-        """Images per call."""
-        return self._plan.settings.batch_size or self.engine.batch_size
-
-    @property
-    def streams(self) -> int:
-        """Threads that may call at once."""
-        return 1 if self._plan.kind == "keras" else num_cores()
-
-    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Return the plan's columns for a batch: (n, *row_shape) each, in their type on disk."""
-        outputs = self.engine(pixels)
-        by_output = {
-            (c.operation, c.pooling): array
-            for (c, _), array in zip(self._plan.prepared.columns, outputs, strict=True)
-        }
-        with np.errstate(over="ignore"):  # infinity in float16 is found and named by the caller
-            return [
-                by_output[c.operation, c.pooling].astype(c.dtype, copy=False)
-                for c in self._plan.columns
-            ]
-
-    def header(self) -> Header:
-        """Return what `store.json` says of a store that this run creates."""
-        plan = self._plan
-        return Header(
-            recipe=plan.recipe,
-            signature=self.engine.signature,
-            backbone=plan.backbone(),
-            distance=_distance(plan, self.engine),
-        )
-
-
-def _load(plan: Plan, precision: Precision) -> Engine:
-    if plan.kind == "openvino":
-        from extract.engines.openvino import OpenVINOEngine
-
-        return OpenVINOEngine(plan.prepared.graph, precision)
-    from extract.engines.keras_backend import KerasEngine
-
-    _, columns, model = prepare.build(plan.request)
-    expected = [column.canonical for column, _ in plan.prepared.columns]
-    assert [column.canonical for column in columns] == expected
-    return KerasEngine(model)
-
-
-def _distance(plan: Plan, engine: Engine) -> float | None:
-    """Measure how far the features are from float32, on the probes."""
-    if plan.settings.precision == "float32":
-        return None
-    pixels = prepare.probe_pixels(plan.settings.pixels)
-    pairs = zip(engine(pixels), _load(plan, "float32")(pixels), strict=True)
-    return max(relative_distance(found, exact) for found, exact in pairs)
 
 
 def default_store(images: Path) -> Path:

@@ -19,7 +19,8 @@ import pyarrow as pa
 from extract import pixels, probes
 from extract.errors import ImageError
 from extract.items import Item
-from extract.plan import LazyEngine, Plan
+from extract.lazy_engine import LazyEngine
+from extract.plan import Plan
 from extract.reading import read_item
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES

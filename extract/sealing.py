@@ -12,8 +12,9 @@ from extract.assemble import Assembler
 from extract.errors import ImageError
 from extract.items import Item, Listing
 from extract.known import Known
+from extract.lazy_engine import LazyEngine
 from extract.pixels import decoder_signature
-from extract.plan import LazyEngine, Plan
+from extract.plan import Plan
 from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_digest, root_line
 from extract.store.files import sha256
 from extract.store.reader import Store

@@ -54,8 +54,8 @@ def fake_backbone(monkeypatch):
     Yields the engine; `engine.images` counts what went through it.
     """
     engine = SyntheticEngine()
-    monkeypatch.setattr("extract.prepare.cached", lambda request, kind: synthetic_prepared(request))
-    monkeypatch.setattr("extract.plan._load", lambda plan, precision: engine.for_plan(plan))
+    monkeypatch.setattr("extract.plan.cached", lambda request, kind: synthetic_prepared(request))
+    monkeypatch.setattr("extract.lazy_engine._load", lambda plan, precision: engine.for_plan(plan))
     return engine
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.engines.engine import Engine
-from extract.prepare import Prepared
+from extract.prepared import Prepared
 from extract.recipe import Column, Preprocessing
 
 WIDTH = 6

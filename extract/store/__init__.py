@@ -11,6 +11,7 @@
       damaged/  tmp/
 
 `files.py` knows how to write durably, `shards.py` what reading and writing rows promises,
-`zarr_shards.py` and `hdf5_shards.py` two formats, `header.py`, `commits.py` and `snapshots.py`
-the records, `reader.py` how features and labels leave, `verify.py` what must hold of it all.
+`file_shards.py` keeps it through `zarr_shards.py` and `hdf5_shards.py`; `header.py`, `commits.py`
+and `snapshots.py` are the records, `reader.py` is how features and labels leave, `verify.py` what
+must hold of it all.
 """

@@ -14,9 +14,10 @@ from extract.errors import DamagedStoreError, InputError, StoreError
 from extract.recipe import Column, Recipe
 from extract.store import header
 from extract.store.commits import HAS_FEATURES
+from extract.store.file_shards import FileShards
 from extract.store.files import Files, LocalFiles
 from extract.store.hdf5_shards import HDF5Format
-from extract.store.shards import FeatureShards, FileShards
+from extract.store.shards import FeatureShards
 from extract.store.snapshots import SnapshotColumn, SnapshotRecord, Snapshots
 from extract.store.zarr_shards import ZarrFormat
 

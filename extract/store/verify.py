@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from extract.errors import DamagedStoreError, StoreError
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_digest, root_line, row_digests
@@ -137,16 +139,17 @@ def _verify_commits(
         commit = _checked(verdict, name, partial(records.read, digest))
         if commit is not None:
             good[digest] = commit
-            _checked(verdict, commit.ref.file, partial(_check_shard, store, commit))
+            rows = _checked(verdict, commit.ref.file, partial(store.shards.decode, commit.ref))
+            _checked(verdict, name, partial(_check_rows, commit, rows))
             verdict.bytes += commit.ref.size
         progress(done + 1, len(digests))
     return good
 
 
-def _check_shard(store: Store, commit: Commit) -> None:
-    features = store.shards.decode(commit.ref)
-    if tuple(row_digests(features)) != commit.row_digests:
-        raise DamagedStoreError("its rows do not have the digests that its record names")
+def _check_rows(commit: Commit, features: np.ndarray | None) -> None:
+    # The shard's bytes are those that the record names, so it is the record that lies.
+    if features is not None and tuple(row_digests(features)) != commit.row_digests:
+        raise DamagedStoreError("names row digests that its shard's rows do not have")
 
 
 def _verify_snapshot(store: Store, verdict: Verdict, number: int, good: dict[str, Commit]) -> None:

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extract.errors import DamagedStoreError
+from extract.store.file_shards import FileShards
 from extract.store.files import LocalFiles
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.header import FOLDERS
-from extract.store.shards import FileShards, Grid, MemoryShards
+from extract.store.shards import Grid, MemoryShards
 from extract.store.zarr_shards import ZarrFormat
 from tests.extract.store.shards_contract import GRID, ROWS, ShardsContract
 from tests.simulated import SimulatedFiles

@@ -1,0 +1,89 @@
+"""A plan's engine, loaded when the first image needs it: a warm run may never do so."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from extract import prepare
+from extract.engines.engine import Engine, relative_distance
+from extract.plan import Plan, num_cores
+from extract.recipe import Precision
+from extract.store.header import Header
+
+
+class LazyEngine:
+    """The plan's engine, loaded when the first image needs it: a warm run may never do so."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.load_seconds = 0.0
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; its outputs are the columns of `plan.prepared`."""
+        with self._lock:
+            if self._engine is None:
+                start = time.perf_counter()
+                self._engine = _load(self._plan, self._plan.settings.precision)
+                self.load_seconds = time.perf_counter() - start
+            return self._engine
+
+    @property
+    def batch_size(self) -> int:
+        """Images per call."""
+        return self._plan.settings.batch_size or self.engine.batch_size
+
+    @property
+    def streams(self) -> int:
+        """Threads that may call at once."""
+        return 1 if self._plan.kind == "keras" else num_cores()
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Return the plan's columns for a batch: (n, *row_shape) each, in their type on disk."""
+        outputs = self.engine(pixels)
+        by_output = {
+            (c.operation, c.pooling): array
+            for (c, _), array in zip(self._plan.prepared.columns, outputs, strict=True)
+        }
+        with np.errstate(over="ignore"):  # infinity in float16 is found and named by the caller
+            return [
+                by_output[c.operation, c.pooling].astype(c.dtype, copy=False)
+                for c in self._plan.columns
+            ]
+
+    def header(self) -> Header:
+        """Return what `store.json` says of a store that this run creates."""
+        plan = self._plan
+        return Header(
+            recipe=plan.recipe,
+            signature=self.engine.signature,
+            backbone=plan.backbone(),
+            distance=_distance(plan, self.engine),
+        )
+
+
+def _load(plan: Plan, precision: Precision) -> Engine:
+    if plan.kind == "openvino":
+        from extract.engines.openvino import OpenVINOEngine
+
+        return OpenVINOEngine(plan.prepared.graph, precision)
+    from extract.engines.keras_backend import KerasEngine
+
+    _, columns, model = prepare.build(plan.request)
+    expected = [column.canonical for column, _ in plan.prepared.columns]
+    assert [column.canonical for column in columns] == expected
+    return KerasEngine(model)
+
+
+def _distance(plan: Plan, engine: Engine) -> float | None:
+    """Measure how far the features are from float32, on the probes."""
+    if plan.settings.precision == "float32":
+        return None
+    pixels = prepare.probe_pixels(plan.settings.pixels)
+    pairs = zip(engine(pixels), _load(plan, "float32")(pixels), strict=True)
+    return max(relative_distance(found, exact) for found, exact in pairs)
