@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import extract
@@ -123,6 +124,7 @@ def decode_rate(images: Path, policy: PixelPolicy) -> float:
     def decode(item: Any) -> None:
         pixels.load(read_item(listing.root, item).data, policy)
 
+    cv2.setNumThreads(1)  # as the pipeline does
     with ThreadPoolExecutor(num_cores()) as pool:
         seconds = seconds_of(lambda: list(pool.map(decode, listing.items)))
     return len(listing.items) / seconds

@@ -241,9 +241,9 @@ def _plain(value: Any, positions: Mapping[str, int]) -> Any:
 def weights_digest(model: keras.Model) -> str:
     """Return the SHA-256 of the weights of `model`, operation by operation.
 
-    For each variable: its shape, its dtype, its bytes, little-endian. States of random
-    generators, such as those of `Dropout`, are no weights. The bytes are hashed where they
-    lie; only a backend that keeps them elsewhere copies one variable at a time.
+    For each variable: its shape, its dtype, its bytes, little-endian; int32 counts as int64.
+    States of random generators, such as those of `Dropout`, are no weights. The bytes are hashed
+    where they lie; only a backend that keeps them elsewhere copies one variable at a time.
 
     Returns:
         64 hex characters.
@@ -253,8 +253,11 @@ def weights_digest(model: keras.Model) -> str:
     digest = hashlib.sha256()
     for variable in _variables(model):
         array = _little_endian(keras.ops.convert_to_numpy(variable))
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        if dtype == "int32":  # Keras' "int" is int64 on TensorFlow, and this on other backends
+            array, dtype = array.astype("<i8"), "int64"
         shape = "x".join(map(str, array.shape))
-        digest.update(f"{shape}:{keras.backend.standardize_dtype(variable.dtype)}\n".encode())
+        digest.update(f"{shape}:{dtype}\n".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from extract import keras_weights
+from extract import digits, keras_weights
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError
 from extract.identity import graph_digest, weights_digest
@@ -233,10 +233,6 @@ def test_a_file_with_another_digest_than_kerass_is_refused(empty_home):
 
 
 def test_our_own_backbone_brings_its_weights():
-    from extract import digits
-
-    if not digits.WEIGHTS.is_file():
-        pytest.skip("extract/digits.weights.h5 is not there yet")
     built = build(BackboneSpec(name="digits"), 32)
     assert built.weights_path == digits.WEIGHTS
     random = build(BackboneSpec(name="digits", weights="random"), 32)
