@@ -185,7 +185,7 @@ def _summary(work: Extraction, sealed: Sealed, seconds: float) -> Summary:
         read_seconds=round(work.read.seconds, 3),
         decode_seconds=round(work.decode.seconds, 3),
         forward_seconds=round(work.forward.seconds, 3),
-        write_seconds=round(work.write_seconds, 3),
+        write_seconds=round(work.writer.seconds, 3),
         snapshot=sealed.number,
         root_digest=sealed.root_digest,
         max_bad=allowed_bad(work.plan.settings.max_bad, len(work.listing.items)),

@@ -11,7 +11,6 @@ from extract import prepare
 from extract.engines.engine import Engine, relative_distance
 from extract.plan import Plan, num_cores
 from extract.recipe import Precision
-from extract.store.header import Header
 
 
 class LazyEngine:
@@ -56,15 +55,13 @@ class LazyEngine:
                 for c in self._plan.columns
             ]
 
-    def header(self) -> Header:
-        """Return what `store.json` says of a store that this run creates."""
-        plan = self._plan
-        return Header(
-            recipe=plan.recipe,
-            signature=self.engine.signature,
-            backbone=plan.backbone(),
-            distance=_distance(plan, self.engine),
-        )
+    def distance(self) -> float | None:
+        """Return how far the features are from float32 on the probes, None where they are it."""
+        if self._plan.settings.precision == "float32":
+            return None
+        pixels = prepare.probe_pixels(self._plan.settings.pixels)
+        pairs = zip(self.engine(pixels), _load(self._plan, "float32")(pixels), strict=True)
+        return max(relative_distance(found, exact) for found, exact in pairs)
 
 
 def _load(plan: Plan, precision: Precision) -> Engine:
@@ -78,12 +75,3 @@ def _load(plan: Plan, precision: Precision) -> Engine:
     expected = [column.canonical for column, _ in plan.prepared.columns]
     assert [column.canonical for column in columns] == expected
     return KerasEngine(model)
-
-
-def _distance(plan: Plan, engine: Engine) -> float | None:
-    """Measure how far the features are from float32, on the probes."""
-    if plan.settings.precision == "float32":
-        return None
-    pixels = prepare.probe_pixels(plan.settings.pixels)
-    pairs = zip(engine(pixels), _load(plan, "float32")(pixels), strict=True)
-    return max(relative_distance(found, exact) for found, exact in pairs)

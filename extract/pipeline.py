@@ -10,32 +10,29 @@ order and holds a bounded number of them, so memory does not grow with the data 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from extract import pixels
-from extract.assemble import Assembler, Draft, Row
+from extract.assemble import Assembler, Row
 from extract.errors import FeatureError, ImageError, InputError
 from extract.items import Item, Listing
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
-from extract.plan import Plan, num_cores, versions
+from extract.plan import Plan, num_cores
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
-from extract.store import header
-from extract.store.commits import Commit, Commits, FileRead, RowFacts, row_digests
+from extract.store.commits import RowFacts
 from extract.store.reader import Store
+from extract.writing import Writer
 
 READ_AHEAD = 64  # files
 DECODE_AHEAD = 64  # images: 38 MB of pixels at 224
-WRITES_AHEAD = 2  # shards
 KNOWN_PER_BATCH = 1024  # rows that pass through without work
 
 
@@ -95,18 +92,12 @@ class Extraction:
         self.engine = LazyEngine(plan)
         self.extracted = 0
         self.busy_seconds = 0.0
-        self.write_seconds = 0.0
         workers = plan.settings.workers or num_cores()
         self.read: Stage[Wanted, FileBytes | ImageError] = Stage(self._read, workers, READ_AHEAD)
         self.decode: Stage[Candidate, Decoded] = Stage(self._decode, workers, DECODE_AHEAD)
         streams = self.engine.streams
         self.forward: Stage[Batch, list[np.ndarray]] = Stage(self._forward, streams, streams + 2)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._writes: deque[Future[Commit]] = deque()
-        self._write_waited = 0.0
-        self._held: list[tuple[str, Draft, tuple[FileRead, ...]]] = []
-        self._begun = False
-        self._reads: list[FileRead] = []
+        self.writer = Writer(store, plan, known, self.engine)
         self._outcomes: list[Outcome] = [self._hinted(item) for item in listing.items]
         self._placed: set[str] = set()
         self._ticker = Ticker(len(listing.items))
@@ -120,7 +111,7 @@ class Extraction:
         """End every thread."""
         for stage in (self.read, self.decode, self.forward):
             stage.close()
-        self._writer.shutdown(wait=True, cancel_futures=True)
+        self.writer.close()
         cv2.setNumThreads(self._opencv_threads)
 
     def run(self) -> Sealed:
@@ -132,7 +123,7 @@ class Extraction:
             self._keep_partial_shards()
             raise
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
-        if not self._begun:
+        if not self.writer.begun:
             raise self._no_good_image()
         return seal(
             self.store,
@@ -161,7 +152,7 @@ class Extraction:
                 self.known.grid(column, shape),
                 self.known.places(column, decoder),
                 self.known.commits,
-                self._write,
+                self.writer.write,
             )
             for column, shape in zip(self.plan.columns, self.plan.row_shapes, strict=True)
         ]
@@ -201,7 +192,7 @@ class Extraction:
         item = self.listing.items[wanted.index]
         if isinstance(file, FileBytes):
             self._outcomes[wanted.index] = Outcome(item=item, read=file.read)
-            self._reads.append(file.read)
+            self.writer.note(file.read)
         elif file is not None:
             self._outcomes[wanted.index] = Outcome(item=item, trouble=file)
 
@@ -290,86 +281,28 @@ class Extraction:
         for batch, outputs in self.forward(self._batches(), needs_work=lambda b: bool(b.pixels)):
             self.extracted += len(batch.pixels)
             self._add(batch, outputs)
+            self.writer.check()
             self._tick()
         for assembler in self.assemblers:
             assembler.flush()
-        while self._writes:
-            self._take_write()
+        self.writer.finish()
 
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
         position = {row: i for i, row in enumerate(batch.at)}
         for index, (facts, _, fresh) in enumerate(batch.rows):
             if facts.status in ("good", "warned"):
-                self._begin()
+                self.writer.begin()
             at = position.get(index)
             for column, assembler in enumerate(self.assemblers):
                 features = None if at is None or outputs is None else outputs[column][at]
                 assembler.add(Row(facts, fresh), features)
 
-    def _begin(self) -> None:
-        """Make the store, now that there is a row worth keeping."""
-        if self._begun:
-            return
-        if self.known.head is None:
-            header.create(self.store.files, self.engine.header())
-        self._begun = True
-        for held in self._held:
-            self._submit(*held)
-        self._held.clear()
-
-    def _write(self, digest: str, draft: Draft) -> None:
-        """Take a shard from an assembler; hold it back while no image has been good."""
-        reads = tuple(self._reads)
-        self._reads.clear()
-        if self._begun:
-            self._submit(digest, draft, reads)
-        else:
-            self._held.append((digest, draft, reads))
-
-    def _submit(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
-        while len(self._writes) >= WRITES_AHEAD:
-            self._take_write()
-        self._writes.append(self._writer.submit(self._publish, digest, draft, reads))
-
-    def _take_write(self) -> None:
-        start = time.perf_counter()
-        commit = self._writes.popleft().result()
-        self._write_waited += time.perf_counter() - start
-        self.known.commits[commit.digest] = commit
-
-    def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> Commit:
-        start = time.perf_counter()
-        commits = Commits(self.store.files)
-        if digest not in self.known.commits:
-            features = draft.features(self.store.shards)
-            commit = Commit(
-                recipe_key=self.plan.recipe.key,
-                column=draft.column,
-                ref=self.store.shards.write(digest, features, draft.grid),
-                rows=draft.rows,
-                row_digests=tuple(row_digests(features)),
-                reads=reads,
-                decoder=pixels.decoder_signature(),
-                signature=self._signature(draft),
-                versions=versions(),
-            )
-            commits.publish(commit)
-        found = commits.read(digest)  # ours, or that of a run beside us that was first
-        self.write_seconds += time.perf_counter() - start
-        return found
-
-    def _signature(self, draft: Draft) -> dict[str, str]:
-        if draft.fresh:
-            return dict(self.engine.engine.signature)
-        return dict(next(iter(draft.known.values())).commit.signature) if draft.known else {}
-
     def _keep_partial_shards(self) -> None:
         """Commit what is finished when a person stops the run."""
-        if self._begun:
+        if self.writer.begun:
             for assembler in self.assemblers:
                 assembler.flush()
-            while self._writes:
-                self._take_write()
+            self.writer.finish()
 
     # What people hear --------------------------------------------------------------------------
 
@@ -386,7 +319,7 @@ class Extraction:
             "read": self.read.waited,
             "decode": self.decode.waited,
             "forward": self.forward.waited,
-            "write": self._write_waited,
+            "write": self.writer.waited,
         }
         if (tick := self._ticker.tick(self.extracted, waited)) is not None:
             self.reporter.tick(tick)

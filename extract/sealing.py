@@ -83,6 +83,7 @@ def seal(
         root_digest=root,
         decoder=decoder_signature(),
         bad_images=sha256(bad_images_csv(table)),
+        distance=known.previous.distance if known.previous else engine.distance(),
         found_at={"images": str(listing.root)},
     )
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)

@@ -24,8 +24,6 @@ class Header:
     """Numeric signature of the first run; later runs prefer it."""
     backbone: Mapping[str, Any] = field(default_factory=dict)
     """Name, arguments and weights as they were typed: locators, outside the recipe's key."""
-    distance: float | None = None
-    """Largest relative distance to float32 on the probes, where precision is another."""
 
 
 def create(files: Files, header: Header) -> None:
@@ -40,7 +38,6 @@ def create(files: Files, header: Header) -> None:
                 "recipe_key": header.recipe.key,
                 "signature": dict(header.signature),
                 "backbone": dict(header.backbone),
-                "distance": header.distance,
             },
         )
         publish(files, NAME, data)
@@ -63,7 +60,6 @@ def read(files: Files) -> Header | None:
             recipe=recipe,
             signature=facts["signature"],
             backbone=facts["backbone"],
-            distance=facts["distance"],
         )
     except (KeyError, TypeError) as error:
         raise StoreFormatError(f"{NAME} lacks {error}") from error

@@ -64,7 +64,8 @@ class Snapshot:
         self.recipe: Recipe = head.recipe
         self.signature = head.signature
         self.backbone = head.backbone
-        self.distance = head.distance
+        self.distance = record.distance
+        """Relative distance to float32 on the probes, where precision is another."""
         self.classes: tuple[str, ...] = record.classes
         """Names of the labels, sorted; `Data.y` counts in them."""
         self.columns: tuple[Column, ...] = tuple(c.column for c in record.columns)

@@ -76,6 +76,8 @@ class SnapshotRecord:
     decoder: str
     bad_images: str
     """SHA-256 of the bad_images.csv that belongs to it."""
+    distance: float | None = None
+    """Relative distance to float32 on the probes, where precision is another."""
     found_at: Mapping[str, str] = field(default_factory=dict)
     number: int = 0
 
@@ -217,6 +219,7 @@ def _to_json(
         "root_digest": record.root_digest,
         "decoder": record.decoder,
         "bad_images": record.bad_images,
+        "distance": record.distance,
         "found_at": dict(record.found_at),
     }
 
@@ -240,6 +243,7 @@ def _from_json(facts: Mapping[str, Any]) -> SnapshotRecord:
         root_digest=facts["root_digest"],
         decoder=facts["decoder"],
         bad_images=facts["bad_images"],
+        distance=facts["distance"],
         found_at=facts["found_at"],
         number=facts["number"],
     )

@@ -1,0 +1,124 @@
+"""The last stage of a run: drafts of shards become commits, in a thread of their own.
+
+A store begins with its first good image. Until then drafts are held back (their rows are all bad
+and take no room), so that a folder without a single picture leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from extract import pixels
+from extract.assemble import Draft
+from extract.known import Known
+from extract.lazy_engine import LazyEngine
+from extract.plan import Plan, versions
+from extract.store import header
+from extract.store.commits import Commit, Commits, FileRead, row_digests
+from extract.store.reader import Store
+
+AHEAD = 2  # shards that wait to be written, 64 MB each at most
+
+
+class Writer:
+    """Writes what assemblers draft, in order; errors surface at the next call."""
+
+    def __init__(self, store: Store, plan: Plan, known: Known, engine: LazyEngine) -> None:
+        self.begun = False
+        """Whether there is a row worth keeping."""
+        self.seconds = 0.0
+        """Time that writing took."""
+        self.waited = 0.0
+        """Time that the caller stood waiting for it."""
+        self._store = store
+        self._plan = plan
+        self._known = known
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._jobs: deque[Future[None]] = deque()
+        self._held: list[tuple[str, Draft, tuple[FileRead, ...]]] = []
+        self._reads: list[FileRead] = []
+
+    def begin(self) -> None:
+        """Make the store, now that an image is good."""
+        if self.begun:
+            return
+        self.begun = True
+        if self._known.head is None:
+            self._jobs.append(self._thread.submit(self._create))
+        for held in self._held:
+            self._submit(*held)
+        self._held.clear()
+
+    def note(self, read: FileRead) -> None:
+        """Remember a file that was read; the next commit says so."""
+        self._reads.append(read)
+
+    def write(self, digest: str, draft: Draft) -> None:
+        """Take a draft from an assembler."""
+        reads = tuple(self._reads)
+        self._reads.clear()
+        if self.begun:
+            self._submit(digest, draft, reads)
+        else:
+            self._held.append((digest, draft, reads))
+
+    def check(self) -> None:
+        """Raise what went wrong so far, so that a run on a full disk ends early."""
+        while self._jobs and self._jobs[0].done():
+            self._jobs.popleft().result()
+
+    def finish(self) -> None:
+        """Wait until everything is on the disk."""
+        while self._jobs:
+            self._wait()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
+        while len(self._jobs) >= AHEAD:
+            self._wait()
+        self._jobs.append(self._thread.submit(self._publish, digest, draft, reads))
+
+    def _wait(self) -> None:
+        start = time.perf_counter()
+        self._jobs.popleft().result()
+        self.waited += time.perf_counter() - start
+
+    def _create(self) -> None:
+        head = header.Header(
+            recipe=self._plan.recipe,
+            signature=self._engine.engine.signature,
+            backbone=self._plan.backbone(),
+        )
+        header.create(self._store.files, head)
+
+    def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
+        start = time.perf_counter()
+        commits = Commits(self._store.files)
+        if digest not in self._known.commits:
+            features = draft.features(self._store.shards)
+            commit = Commit(
+                recipe_key=self._plan.recipe.key,
+                column=draft.column,
+                ref=self._store.shards.write(digest, features, draft.grid),
+                rows=draft.rows,
+                row_digests=tuple(row_digests(features)),
+                reads=reads,
+                decoder=pixels.decoder_signature(),
+                signature=self._signature(draft),
+                versions=versions(),
+            )
+            commits.publish(commit)
+            # Ours, or that of a run beside us that was first: what is on the disk counts.
+            self._known.commits[digest] = commits.read(digest)
+        self.seconds += time.perf_counter() - start
+
+    def _signature(self, draft: Draft) -> dict[str, str]:
+        if draft.fresh:
+            return dict(self._engine.engine.signature)
+        return dict(next(iter(draft.known.values())).commit.signature) if draft.known else {}
