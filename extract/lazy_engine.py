@@ -39,8 +39,8 @@ class LazyEngine:
 
     @property
     def streams(self) -> int:
-        """Threads that may call at once."""
-        return 1 if self._plan.kind == "keras" else num_cores()
+        """Threads that call at once: one more than compute, so that none of them ever waits."""
+        return 1 if self._plan.kind == "keras" else num_cores() + 1
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Return the plan's columns for a batch: (n, *row_shape) each, in their type on disk."""
