@@ -127,7 +127,7 @@ class Assembler:
             return
         digest = shard_digest(self._recipe_key, self.column, self._rows)
         old = [index for index in self._places if index not in self._computed]
-        if len(self._places) == len(self._rows) and digest in self._existing:
+        if digest in self._existing:  # the same name is the same content
             self.reused += len(old)
         else:
             self.copied += len(old)

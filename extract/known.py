@@ -10,10 +10,14 @@ import pyarrow as pa
 from extract.assemble import Place
 from extract.recipe import Column
 from extract.store import header
-from extract.store.commits import HAS_FEATURES, Commit, Commits, FileRead
+from extract.store.commits import HAS_FEATURES, Commit, Commits
 from extract.store.reader import Store
 from extract.store.shards import Grid, damaged
 from extract.store.snapshots import SnapshotRecord
+
+
+Stamped = tuple[str, int, int]
+"""(path, size, mtime_ns): a file that still has all three is taken to have the same bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +31,8 @@ class Known:
     """The newest snapshot."""
     items: pa.Table | None = None
     """Its items."""
-    reads: Mapping[str, FileRead] = field(default_factory=dict)
-    """Path → the file as it was last read."""
+    reads: Mapping[Stamped, str] = field(default_factory=dict)
+    """A file as it was read → its image key."""
     order: tuple[str, ...] = ()
     """Image keys of the newest snapshot's rows, in row order."""
 
@@ -90,14 +94,20 @@ def _check_present(store: Store, commit: Commit) -> None:
         raise damaged(commit.ref.file, f"has {size} bytes, expected {commit.ref.size}")
 
 
-def _reads(found: Mapping[str, Commit], items: pa.Table | None) -> dict[str, FileRead]:
-    reads = {read.path: read for commit in found.values() for read in commit.reads}
-    if items is None:
-        return reads
-    columns = (items[name].to_pylist() for name in ("path", "size", "mtime_ns", "image_key"))
-    for path, size, mtime_ns, key in zip(*columns, strict=True):
-        if key is not None:
-            reads[path] = FileRead(path, size, mtime_ns, key)
+def _reads(found: Mapping[str, Commit], items: pa.Table | None) -> dict[Stamped, str]:
+    """Map files as they were read to image keys; where commits disagree, nobody is believed."""
+    reads: dict[Stamped, str] = {}
+    doubtful = set()
+    for read in (read for commit in found.values() for read in commit.reads):
+        stamped = (read.path, read.size, read.mtime_ns)
+        if reads.setdefault(stamped, read.image_key) != read.image_key:
+            doubtful.add(stamped)
+    for stamped in doubtful:
+        del reads[stamped]
+    if items is not None:  # the newest word
+        columns = (items[name].to_pylist() for name in ("path", "size", "mtime_ns", "image_key"))
+        newest = {(path, size, time): key for path, size, time, key in zip(*columns, strict=True)}
+        reads |= {stamped: key for stamped, key in newest.items() if key is not None}
     return reads
 
 

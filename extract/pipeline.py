@@ -27,7 +27,7 @@ from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
-from extract.store.commits import RowFacts
+from extract.store.commits import FileRead, RowFacts
 from extract.store.reader import Store
 from extract.writing import Writer
 
@@ -119,7 +119,7 @@ class Extraction:
         start = time.perf_counter()
         try:
             self._extract()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, FeatureError):
             self._keep_partial_shards()
             raise
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
@@ -139,9 +139,10 @@ class Extraction:
 
     def _hinted(self, item: Item) -> Outcome:
         """Recognize a file that was read before by its path, size and time."""
-        read = self.known.reads.get(item.path)
-        same = read is not None and (read.size, read.mtime_ns) == (item.size, item.mtime_ns)
-        return Outcome(item=item, read=read if same and not item.trouble else None)
+        key = self.known.reads.get((item.path, item.size, item.mtime_ns))
+        if key is None or item.trouble:
+            return Outcome(item=item)
+        return Outcome(item=item, read=FileRead(item.path, item.size, item.mtime_ns, key))
 
     def _assemblers(self) -> list[Assembler]:
         decoder = pixels.decoder_signature()
@@ -212,18 +213,24 @@ class Extraction:
             return Candidate(wanted.image_key, path, facts=facts)
         self._settle(wanted, file)
         if wanted.image_key is not None:
-            return self._accept_known(wanted.image_key, path, file)
+            return self._accept_known(wanted, path, file)
         if not isinstance(file, FileBytes) or file.read.image_key in self._placed:
             return None
         key = file.read.image_key
         self._placed.add(key)
         return Candidate(key, path, None if self._is_known(key) else file.data)
 
-    @staticmethod
-    def _accept_known(key: str, path: str, file: FileBytes | ImageError | None) -> Candidate:
+    def _accept_known(
+        self, wanted: Wanted, path: str, file: FileBytes | ImageError | None
+    ) -> Candidate:
         """Take the bytes of an image whose key an earlier run knew, if they still are its."""
+        key = str(wanted.image_key)
         if isinstance(file, FileBytes) and file.read.image_key == key:
             return Candidate(key, path, file.data)
+        if isinstance(file, FileBytes):  # other bytes of the same size and time
+            item = self.listing.items[wanted.index]
+            trouble = ImageError("read", "changed since an earlier run, which the next run reads")
+            self._outcomes[wanted.index] = Outcome(item=item, trouble=trouble)
         return Candidate(key, path, facts=RowFacts(key, "absent"))
 
     # The work of the stages' threads -----------------------------------------------------------
@@ -298,7 +305,7 @@ class Extraction:
                 assembler.add(Row(facts, fresh), features)
 
     def _keep_partial_shards(self) -> None:
-        """Commit what is finished when a person stops the run."""
+        """Commit what is finished when a person, or one image, stops the run."""
         if self.writer.begun:
             for assembler in self.assemblers:
                 assembler.flush()

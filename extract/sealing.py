@@ -84,10 +84,15 @@ def seal(
         decoder=decoder_signature(),
         bad_images=sha256(bad_images_csv(table)),
         distance=known.previous.distance if known.previous else engine.distance(),
-        found_at={"images": str(listing.root)},
+        found_at={"images": str(listing.root), **_weights_place(plan)},
     )
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
     return Sealed(number, root, rows, sum(found.values()), found)
+
+
+def _weights_place(plan: Plan) -> dict[str, str]:
+    path = plan.prepared.weights.get("path")
+    return {} if path is None else {"weights": path}
 
 
 def _unchanged(store: Store, known: Known, record: SnapshotRecord, table: pa.Table) -> int | None:

@@ -14,7 +14,7 @@ from extract import pixels
 from extract.assemble import Draft
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
-from extract.plan import Plan, versions
+from extract.plan import Plan, check_recipe, versions
 from extract.store import header
 from extract.store.commits import Commit, Commits, FileRead, row_digests
 from extract.store.reader import Store
@@ -96,6 +96,9 @@ class Writer:
             backbone=self._plan.backbone(),
         )
         header.create(self._store.files, head)
+        found = header.read(self._store.files)  # ours, or that of a run beside us
+        if found is not None:
+            check_recipe(found.recipe, self._plan.recipe, self._store.path)
 
     def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
         start = time.perf_counter()

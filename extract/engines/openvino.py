@@ -54,6 +54,13 @@ class OpenVINOEngine(Engine):
         self.signature = openvino_signature()
         self.streams = int(self._compiled.get_property("NUM_STREAMS"))
         self._local = threading.local()
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        # OpenVINO's bindings set up their NumPy interface at the first array that they meet. If
+        # two threads meet one at once, each waits for a lock that the other holds, for ever.
+        shape = [1, *(dim.get_length() for dim in list(self._compiled.inputs[0].partial_shape)[1:])]
+        self(np.zeros(shape, np.float32))
 
     def _check_precision(self, precision: Precision) -> None:
         # OpenVINO turns an f16 hint into bfloat16 without a word, so what counts is read back.

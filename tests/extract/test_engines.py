@@ -1,5 +1,9 @@
 """Engines: equal to Keras' own `predict`, and no image depends on its neighbors."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +15,8 @@ from extract.engines.openvino import OpenVINOEngine
 from extract.errors import BackboneError
 from extract.recipe import LayerRequest
 from tests.extract.families import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pictures(count, size, seed=0):
@@ -83,6 +89,41 @@ def test_what_an_engine_returns_is_the_callers_own(engine):
 def test_signatures_say_what_decides_bits(engine):
     assert {"engine", "version", "instructions"} <= engine.signature.keys()
     assert instruction_family().count("-") == 1
+
+
+FIRST_CALLS = """
+import os, sys, threading
+import numpy as np
+from extract.engines.openvino import OpenVINOEngine
+
+sys.setswitchinterval(1e-6)
+engine, barrier = OpenVINOEngine(sys.argv[1]), threading.Barrier(8)
+
+def call():
+    barrier.wait()
+    engine(np.zeros((1, 32, 32, 3), np.float32))
+
+threads = [threading.Thread(target=call, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_first_calls_in_many_threads_at_once_do_not_lock_up(tmp_path):
+    """Without a first call in one thread, six of eight such processes hung for ever."""
+    graph("mobilenet", {"alpha": 0.25}, 32).export(
+        str(tmp_path / "graph.xml"), format="openvino", verbose=False
+    )
+    for _ in range(4):
+        subprocess.run(
+            [sys.executable, "-c", FIRST_CALLS, str(tmp_path / "graph.xml")],
+            check=True,
+            timeout=60,
+            cwd=ROOT,
+        )
 
 
 def test_a_precision_that_the_processor_does_not_give_is_refused(tmp_path, monkeypatch):

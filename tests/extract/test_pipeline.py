@@ -15,11 +15,12 @@ import pytest
 import extract
 from extract.api import extract_features
 from extract.errors import FeatureError, InputError, StaleStoreError, StoreWriteError
+from extract.known import Known
 from extract.plan import Settings
 from extract.progress import Silent
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import WIDTH, tree
+from tests.helpers import WIDTH, SyntheticEngine, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -205,6 +206,27 @@ def test_a_new_column_after_images_went_away_still_seals(photos, tmp_path):
     assert (summary.rows, summary.bad, summary.extracted) == (11, 0, 11)
     fresh = run(photos, layers=["last", "3"], store=tmp_path / "fresh")
     assert summary.root_digest == fresh.root_digest
+    again = run(photos, layers=["last", "3"])
+    assert (again.extracted, again.copied, again.snapshot) == (0, 0, summary.snapshot)
+
+
+def test_a_file_that_changed_behind_its_size_and_time_is_never_mistaken(photos, picture):
+    """A new column reads files again: bytes that are not those of the known row are no features
+    of it. The next run reads them as what they are."""
+    run(photos)
+    path = photos / "cats" / "1.png"
+    facts = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    first = run(photos, layers=["3"])
+    second = run(photos, layers=["3"])
+    snapshot = extract.open_store(photos.with_name("photos.features"), first.snapshot)
+
+    assert (first.bad, first.unreadable) == (1, 1)
+    assert "cats/1.png" not in snapshot.load(None, column="3:avg").items["path"].to_pylist()
+    assert second.unreadable == 0
 
 
 def test_float16_is_another_column_of_the_same_recipe(photos):
@@ -301,6 +323,33 @@ def test_copies_of_a_bad_image_are_all_bad(photos):
     summary = run(photos)
 
     assert (summary.bad, summary.undecodable, summary.rows) == (2, 2, 13)
+
+
+def test_images_before_a_bad_feature_are_kept(photos, monkeypatch):
+    real = SyntheticEngine.__call__
+
+    def call(self, pixels):
+        outputs = real(self, pixels)
+        if self.images > 8:
+            outputs[0][-1] = np.nan
+        return outputs
+
+    monkeypatch.setattr(SyntheticEngine, "__call__", call)
+    monkeypatch.setattr("extract.lazy_engine.LazyEngine.streams", 1)  # batches one by one
+    with pytest.raises(FeatureError):
+        run(photos)
+    monkeypatch.setattr(SyntheticEngine, "__call__", real)
+
+    assert run(photos).extracted == 4
+
+
+def test_two_runs_that_begin_one_store_with_two_recipes_do_not_mix(photos, monkeypatch):
+    """The second finds the store made between its look and its first row."""
+    run(photos, interpolation="nearest")
+    monkeypatch.setattr("extract.api.read_known", lambda store: Known())
+
+    with pytest.raises(StaleStoreError, match="interpolation='nearest'.*'bilinear'"):
+        run(photos)
 
 
 @pytest.mark.parametrize("what", ["NaN", "infinity"])
