@@ -90,7 +90,7 @@ class KerasServer:
     def close(self) -> None:
         """End the process."""
         self._process.terminate()
-        self._process.wait()
+        self._process.communicate()
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from extract.progress import Reporter, Silent
 from extract.recipe import LayerRequest, PixelPolicy
 from extract.sealing import Sealed
 from extract.store import header
+from extract.store.files import read_errors
 from extract.store.reader import Store
+from extract.store.snapshots import BAD_IMAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def run(
     arguments: dict[str, Any] | None = None,
     weights: str | Path = "imagenet",
     image_size: int | None = None,
-    layers: Sequence[str] = (),
+    layers: str | Sequence[str] = (),
     dtype: str = "float32",
     precision: str = "float32",
     format: str = "zarr",
@@ -123,7 +125,7 @@ def run(
             pad_to_aspect_ratio=pad_to_aspect_ratio,
             exif_orientation=exif_orientation,
         ),
-        layers=tuple(LayerRequest.parse(text) for text in layers),
+        layers=tuple(map(LayerRequest.parse, [layers] if isinstance(layers, str) else layers)),
         dtype=dtype,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         format=format,  # type: ignore[arg-type]
@@ -145,13 +147,16 @@ def extract_features(images: Path, store: Store, settings: Settings, reporter: R
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
-    known = read_known(store)
+    with read_errors(store.path):
+        known = read_known(store)
     plan = make_plan(settings, known, store.path, reporter)
     work = Extraction(store, listing, known, plan, reporter)
     try:
         sealed = work.run()
     finally:
         work.close()
+    if sealed.needs_heic:
+        reporter.note('Some images are AVIF or HEIC: pip install "headstart[heic]" reads them')
     return _summary(work, sealed, time.perf_counter() - start)
 
 
@@ -162,21 +167,21 @@ def check_place(listing: Listing, store: Store) -> None:
         raise InputError(
             f"{path} lies inside the images. Give --store a folder outside {listing.root}"
         )
-    if path.is_file() or (
-        path.is_dir() and any(path.iterdir()) and not (path / header.NAME).exists()
-    ):
+    ours = {header.NAME, BAD_IMAGES, *header.FOLDERS}
+    if path.is_file() or (path.is_dir() and not {p.name for p in path.iterdir()} <= ours):
         raise InputError(f"{path} is something else than a store. Give another --store")
 
 
 def _summary(work: Extraction, sealed: Sealed, seconds: float) -> Summary:
+    keys = work.item_keys()
     rate = work.extracted / work.busy_seconds if work.extracted else 0.0
     return Summary(
         store=work.store.path,
         items=len(work.listing.items),
         rows=sealed.rows,
         extracted=work.extracted,
-        copied=work.assemblers[0].copied,
-        reused=work.assemblers[0].reused,
+        copied=len(work.assemblers[0].copied & keys),
+        reused=len(work.assemblers[0].reused & keys),
         bad=sealed.bad,
         undecodable=sealed.reasons["undecodable"],
         unreadable=sealed.reasons["unreadable"],

@@ -13,7 +13,7 @@ import numpy as np
 
 from extract.errors import DamagedStoreError
 from extract.recipe import Column
-from extract.store.commits import Commit, RowFacts, row_digests, shard_digest
+from extract.store.commits import HAS_FEATURES, Commit, RowFacts, row_digests, shard_digest
 from extract.store.shards import FeatureShards, Grid
 
 
@@ -92,8 +92,10 @@ class Assembler:
         self.column = column
         self.grid = grid
         self.digests: list[str] = []
-        self.reused = 0
-        self.copied = 0
+        self.reused: set[str] = set()
+        """Image keys of known rows in shards that were left as they are."""
+        self.copied: set[str] = set()
+        """Image keys of known rows in shards that were written."""
         self._recipe_key = recipe_key
         self._known = known
         self._existing = frozenset(existing)
@@ -101,11 +103,16 @@ class Assembler:
         self._rows: list[RowFacts] = []
         self._fresh: dict[int, np.ndarray] = {}
         self._places: dict[int, Place] = {}
-        self._computed: set[int] = set()
+        self._decoded: set[int] = set()
 
     def knows(self, image_key: str) -> bool:
         """Return whether the column has this image's row already."""
         return image_key in self._known
+
+    def has_features(self, image_key: str) -> bool:
+        """Return whether the column has features of this image from an earlier run."""
+        place = self._known.get(image_key)
+        return place is not None and place.facts.status in HAS_FEATURES
 
     def add(self, row: Row, features: np.ndarray | None) -> None:
         """Add the next row, with this column's fresh features where there are any."""
@@ -116,7 +123,7 @@ class Assembler:
         elif features is not None:
             self._fresh[index] = features
         if row.fresh:
-            self._computed.add(index)
+            self._decoded.add(index)
         self._rows.append(row.facts if place is None else place.facts)
         if len(self._rows) == self.grid.shard_rows:
             self.flush()
@@ -126,15 +133,15 @@ class Assembler:
         if not self._rows:
             return
         digest = shard_digest(self._recipe_key, self.column, self._rows)
-        old = [index for index in self._places if index not in self._computed]
+        old = {self._rows[index].image_key for index in self._places if index not in self._decoded}
         if digest in self._existing:  # the same name is the same content
-            self.reused += len(old)
+            self.reused |= old
         else:
-            self.copied += len(old)
+            self.copied |= old
             draft = Draft(
                 self.column, self.grid, tuple(self._rows), dict(self._fresh), dict(self._places)
             )
             self._write(digest, draft)
         self.digests.append(digest)
-        for part in (self._rows, self._fresh, self._places, self._computed):
+        for part in (self._rows, self._fresh, self._places, self._decoded):
             part.clear()

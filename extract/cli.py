@@ -91,7 +91,7 @@ def run(
         bool, typer.Option(help="Turn pictures as their EXIF tag says.")
     ] = True,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images per call of the engine. [default: what suits it]")
+        int | None, typer.Option(help="Images per call of OpenVINO; with Keras its shape is fixed.")
     ] = None,
     workers: Annotated[
         int, typer.Option(help="Threads that read and decode; 0 for one per core.")

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from extract.errors import HeadstartError
@@ -74,6 +75,8 @@ class Screen:
     def __init__(self, as_json: bool = False) -> None:
         self._as_json = as_json
         self._out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        # A table is never cut: a terminal that is too narrow wraps its lines.
+        self._wide = Console(stderr=as_json, highlight=False, soft_wrap=True, width=10_000)
 
     def say(self, text: str = "") -> None:
         """Print a line for people."""
@@ -89,8 +92,8 @@ class Screen:
         for name, right in zip(columns, numeric, strict=True):
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for row in texts:
-            table.add_row(*row)
-        self._out.print(table)
+            table.add_row(*map(Text, row))  # names are data, never markup
+        self._wide.print(table)
 
     def next(self, *words: object) -> None:
         """Print the next command, as the last line."""

@@ -67,9 +67,10 @@ class StaleStoreError(StoreError, ValueError):
         self.store, self.field, self.stored, self.wanted = store, field, stored, wanted
 
     def __str__(self) -> str:
+        wanted = "the default" if self.wanted is None else repr(self.wanted)
         return (
             f"{self.store} holds features made with {self.field}={self.stored!r}, but this run "
-            f"asks for {self.wanted!r}. Ask for the stored value, or give another folder with "
+            f"asks for {wanted}. Ask for the stored value, or give another folder with "
             f"--store."
         )
 

@@ -64,21 +64,21 @@ def list_folder(root: Path) -> Listing:
         what = "is a file" if root.is_file() else "does not exist"
         raise InputError(f"{root} {what}. IMAGES is a folder of images, such as photos/cats/1.jpg")
     root = root.resolve()
-    folders, files = _top_level(root)
+    notes: list[str] = []
+    folders, files = _top_level(root, notes)
     splits = [split_of_folder(name) for name in folders]
     has_splits = bool(folders) and all(splits) and _all_hold_folders(root, folders)
     items: list[Item] = []
-    notes: list[str] = []
-    if not folders:
-        items.extend(_item(root, entry, None, None) for entry in files)
-    elif files:
-        shown = ", ".join(sorted(entry.name for entry in files)[:3])
-        notes.append(f"{len(files)} files beside the folders are not items: {shown}")
     for name, split in zip(folders, splits, strict=True):
         if has_splits:
             items.extend(_split_items(root, name, split, notes))
         else:
             items.extend(_item(root, e, name, None) for e in _walk(root, root / name, notes))
+    if not items:  # no folders, or empty ones: a flat folder
+        items.extend(_item(root, entry, None, None) for entry in files)
+    elif files:
+        shown = ", ".join(sorted(entry.name for entry in files)[:3])
+        notes.append(f"{len(files)} files beside the folders are not items: {shown}")
     if not items:
         raise InputError(f"{root} holds no files. IMAGES is a folder such as photos/cats/1.jpg")
     return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
@@ -88,14 +88,24 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in NOT_ITEMS
 
 
-def _top_level(folder: Path) -> tuple[list[str], list[os.DirEntry[str]]]:
-    """Return (names of folders, entries of files), sorted, without what is hidden."""
+def _top_level(
+    folder: Path, notes: list[str] | None = None
+) -> tuple[list[str], list[os.DirEntry[str]]]:
+    """Return (names of folders, entries of files), sorted, without what is hidden.
+
+    A link to a folder is noted and is neither.
+    """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
     shown = [entry for entry in entries if not _is_hidden(entry.name)]
-    folders = [e.name for e in shown if e.is_dir() and not _is_store(Path(e.path))]
+    links = [e.name for e in shown if e.is_symlink() and e.is_dir()]
+    if notes is not None:
+        notes.extend(f"{name} is a link to a folder and was not entered" for name in links)
+    folders = [
+        e.name for e in shown if e.is_dir(follow_symlinks=False) and not _is_store(Path(e.path))
+    ]
     return folders, [entry for entry in shown if not entry.is_dir()]
 
 
@@ -108,7 +118,7 @@ def _all_hold_folders(root: Path, folders: list[str]) -> bool:
 
 
 def _split_items(root: Path, name: str, split: str | None, notes: list[str]) -> Iterator[Item]:
-    labels, files = _top_level(root / name)
+    labels, files = _top_level(root / name, notes)
     if files:
         notes.append(f"{len(files)} files in {name} beside its class folders are not items")
     for label in labels:
@@ -118,9 +128,6 @@ def _split_items(root: Path, name: str, split: str | None, notes: list[str]) -> 
 
 def _walk(root: Path, folder: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
     """Yield every file below a folder. A link to a folder is noted and not entered."""
-    if folder.is_symlink():
-        notes.append(f"{folder.relative_to(root)} is a link to a folder and was not entered")
-        return
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -128,8 +135,11 @@ def _walk(root: Path, folder: Path, notes: list[str]) -> Iterator[os.DirEntry[st
     for entry in entries:
         if _is_hidden(entry.name):
             continue
-        if entry.is_dir():
+        if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, Path(entry.path), notes)
+        elif entry.is_dir():
+            shown = Path(entry.path).relative_to(root)
+            notes.append(f"{shown} is a link to a folder and was not entered")
         else:
             yield entry
 

@@ -10,11 +10,10 @@ import pyarrow as pa
 from extract.assemble import Place
 from extract.recipe import Column
 from extract.store import header
-from extract.store.commits import HAS_FEATURES, Commit, Commits
+from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
 from extract.store.reader import Store
 from extract.store.shards import Grid, damaged
 from extract.store.snapshots import SnapshotRecord
-
 
 Stamped = tuple[str, int, int]
 """(path, size, mtime_ns): a file that still has all three is taken to have the same bytes."""
@@ -25,6 +24,7 @@ class Known:
     """The state of a store before a run; empty where there is none."""
 
     head: header.Header | None = None
+    """None before the first run, and where a damaged one was set aside: then commits speak."""
     commits: dict[str, Commit] = field(default_factory=dict)
     """Every commit by its digest; a run adds its own."""
     previous: SnapshotRecord | None = None
@@ -42,14 +42,16 @@ class Known:
         Rows of pictures that another decoder refused are left out: this one may read them.
         """
         judged = self.previous.decoder if self.previous else ""
-        return {
-            row.image_key: Place(commit, index)
-            for commit in self.commits.values()
-            if commit.column.canonical == column.canonical
-            for index, row in enumerate(commit.rows)
-            if row.status in HAS_FEATURES
-            or (row.status == "undecodable" and decoder in (commit.decoder, judged))
-        }
+        good: dict[str, Place] = {}
+        refused: dict[str, Place] = {}
+        for commit in self.commits.values():
+            if commit.column.canonical == column.canonical:
+                for index, row in enumerate(commit.rows):
+                    if row.status in HAS_FEATURES:
+                        good[row.image_key] = Place(commit, index)
+                    elif row.status == "undecodable" and decoder in (commit.decoder, judged):
+                        refused[row.image_key] = Place(commit, index)
+        return refused | good  # what one decoder could read, another does not unread
 
     def grid(self, column: Column, row_shape: tuple[int, ...]) -> Grid:
         """Return how a column is cut: as it always was in this store, else as it is today."""
@@ -66,11 +68,11 @@ def read_known(store: Store) -> Known:
         DamagedStoreError: If a record is altered, or a shard is missing or short.
     """
     head = header.read(store.files)
-    if head is None:
-        return Known()
     records = Commits(store.files)
     found = {digest: records.read(digest) for digest in records.digests()}
-    for commit in found.values():
+    for digest, commit in found.items():
+        if head is not None and commit.recipe_key != head.recipe.key:
+            raise damaged(name_of(digest), "belongs to another recipe")
         _check_present(store, commit)
     numbers = store.snapshots.numbers()
     previous = store.snapshots.read(numbers[-1]) if numbers else None

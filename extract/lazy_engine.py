@@ -9,6 +9,7 @@ import numpy as np
 
 from extract import prepare
 from extract.engines.engine import Engine, relative_distance
+from extract.errors import BackboneError
 from extract.plan import Plan, num_cores
 from extract.recipe import Precision
 
@@ -29,8 +30,22 @@ class LazyEngine:
             if self._engine is None:
                 start = time.perf_counter()
                 self._engine = _load(self._plan, self._plan.settings.precision)
+                self._check_signature(self._engine)
                 self.load_seconds = time.perf_counter() - start
             return self._engine
+
+    def _check_signature(self, engine: Engine) -> None:
+        """Mix two sources of bits in one store only when somebody asks for it."""
+        plan = self._plan
+        stored = plan.stored_signature
+        if stored is not None and plan.settings.engine == "auto":
+            differ = [key for key in stored if stored[key] != engine.signature.get(key)]
+            if differ:
+                raise BackboneError(
+                    f"The store was begun with {differ[0]} {stored[differ[0]]!r}, and this machine "
+                    f"has {engine.signature.get(differ[0])!r}: bits would differ within 1e-5. To "
+                    f"mix them: --engine {plan.kind}"
+                )
 
     @property
     def batch_size(self) -> int:

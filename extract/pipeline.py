@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from extract import pixels
 from extract.assemble import Assembler, Row
 from extract.errors import FeatureError, ImageError, InputError
+from extract.interrupt import Interrupt
 from extract.items import Item, Listing
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
@@ -27,12 +28,12 @@ from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
-from extract.store.commits import FileRead, RowFacts
+from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
 from extract.store.reader import Store
 from extract.writing import Writer
 
-READ_AHEAD = 64  # files
-DECODE_AHEAD = 64  # images: 38 MB of pixels at 224
+READ_AHEAD = 16  # files
+PIXELS_AHEAD = 64 << 20  # bytes of decoded images: 100 of them at 224 pixels
 KNOWN_PER_BATCH = 1024  # rows that pass through without work
 
 
@@ -71,8 +72,8 @@ class Decoded:
 class Batch:
     """Rows in order, and the pixels of those that need the engine."""
 
-    rows: list[tuple[RowFacts, str, bool]] = field(default_factory=list)
-    """(facts, path, whether this run decoded it)"""
+    rows: list[tuple[Row, str]] = field(default_factory=list)
+    """Rows, with the path of an item for messages."""
     pixels: list[np.ndarray] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
     """Positions in `rows` that `pixels` belong to."""
@@ -94,14 +95,22 @@ class Extraction:
         self.busy_seconds = 0.0
         workers = plan.settings.workers or num_cores()
         self.read: Stage[Wanted, FileBytes | ImageError] = Stage(self._read, workers, READ_AHEAD)
-        self.decode: Stage[Candidate, Decoded] = Stage(self._decode, workers, DECODE_AHEAD)
+        ahead = PIXELS_AHEAD // (12 * plan.settings.pixels.image_size**2)
+        self.decode: Stage[Candidate, Decoded] = Stage(
+            self._decode, workers, min(64, max(workers + 1, ahead))
+        )
         streams = self.engine.streams
         self.forward: Stage[Batch, list[np.ndarray]] = Stage(self._forward, streams, streams + 2)
         self.writer = Writer(store, plan, known, self.engine)
         self._outcomes: list[Outcome] = [self._hinted(item) for item in listing.items]
         self._placed: set[str] = set()
+        self._copies: dict[str, list[int]] = {}
+        """Image key → the items that earlier runs, or this one's first look, know to have it."""
         self._ticker = Ticker(len(listing.items))
         self.assemblers = self._assemblers()
+        self._ticker.items_done = sum(
+            o.read is not None and self._is_known(o.read.image_key) for o in self._outcomes
+        )
         # Each decode thread resizes by itself: OpenCV's own threads would only get in the way
         # (1.4 times slower on large photographs, two cores).
         self._opencv_threads = cv2.getNumThreads()
@@ -118,7 +127,8 @@ class Extraction:
         """Extract what is missing, then seal."""
         start = time.perf_counter()
         try:
-            self._extract()
+            with Interrupt() as stop:
+                self._extract(stop)
         except (KeyboardInterrupt, FeatureError):
             self._keep_partial_shards()
             raise
@@ -144,6 +154,10 @@ class Extraction:
             return Outcome(item=item)
         return Outcome(item=item, read=FileRead(item.path, item.size, item.mtime_ns, key))
 
+    def item_keys(self) -> set[str]:
+        """Return the image keys that items are known to have by now."""
+        return {outcome.read.image_key for outcome in self._outcomes if outcome.read}
+
     def _assemblers(self) -> list[Assembler]:
         decoder = pixels.decoder_signature()
         return [
@@ -167,12 +181,12 @@ class Extraction:
             # A column is new, or a shard was set aside: rows of old need their images, so every
             # item must have its key before the first row is placed.
             self._resolve_all()
-        by_key = {
-            o.read.image_key: i for i, o in reversed(list(enumerate(self._outcomes))) if o.read
-        }
+        for index, outcome in enumerate(self._outcomes):
+            if outcome.read is not None:
+                self._copies.setdefault(outcome.read.image_key, []).append(index)
         for key in self.known.order:
             self._placed.add(key)
-            index = by_key.get(key, -1)
+            index = self._copies.get(key, [-1])[0]
             yield Wanted(index, key, fetch=index >= 0 and not self._is_known(key))
         for index, outcome in enumerate(self._outcomes):
             if outcome.read is None:
@@ -200,7 +214,7 @@ class Extraction:
     def _candidates(self) -> Iterator[Candidate]:
         """Yield rows that are going to be added, each distinct image once."""
         for wanted, file in self.read(self._wanted(), needs_work=lambda w: w.fetch):
-            self._ticker.items_done = max(self._ticker.items_done, wanted.index)
+            self._ticker.items_done += wanted.fetch
             candidate = self._accept(wanted, file)
             if candidate is not None:
                 yield candidate
@@ -231,6 +245,12 @@ class Extraction:
             item = self.listing.items[wanted.index]
             trouble = ImageError("read", "changed since an earlier run, which the next run reads")
             self._outcomes[wanted.index] = Outcome(item=item, trouble=trouble)
+        copies = self._copies.get(key, [])
+        if wanted.index in copies[:-1]:  # another copy may still be readable
+            after = replace(wanted, index=copies[copies.index(wanted.index) + 1])
+            again = self._read(after)
+            self._settle(after, again)
+            return self._accept_known(after, self.listing.items[after.index].path, again)
         return Candidate(key, path, facts=RowFacts(key, "absent"))
 
     # The work of the stages' threads -----------------------------------------------------------
@@ -257,7 +277,7 @@ class Extraction:
         for column, features in zip(self.plan.columns, outputs, strict=True):
             finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
             if not finite.all():
-                _, path, _ = batch.rows[batch.at[int(np.argmin(finite))]]
+                _, path = batch.rows[batch.at[int(np.argmin(finite))]]
                 cure = " Use --dtype float32" if column.dtype == "float16" else ""
                 raise FeatureError(
                     f"Layer {column.layer} gave NaN or infinity for {path}, a good image.{cure}"
@@ -276,7 +296,8 @@ class Extraction:
                 if result.pixels is not None:
                     batch.at.append(len(batch.rows))
                     batch.pixels.append(result.pixels)
-            batch.rows.append((facts, candidate.path, result is not None))
+            row = Row(facts, fresh=result is not None)
+            batch.rows.append((row, candidate.path))
             full = batch.pixels and len(batch.pixels) >= self.engine.batch_size
             if full or len(batch.rows) >= KNOWN_PER_BATCH:
                 yield batch
@@ -284,25 +305,28 @@ class Extraction:
         if batch.rows:
             yield batch
 
-    def _extract(self) -> None:
+    def _extract(self, stop: Interrupt) -> None:
         for batch, outputs in self.forward(self._batches(), needs_work=lambda b: bool(b.pixels)):
             self.extracted += len(batch.pixels)
             self._add(batch, outputs)
             self.writer.check()
             self._tick()
+            stop.check()
+        if any(a.has_features(key) for key in self.item_keys() for a in self.assemblers):
+            self.writer.begin()
         for assembler in self.assemblers:
             assembler.flush()
         self.writer.finish()
 
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
         position = {row: i for i, row in enumerate(batch.at)}
-        for index, (facts, _, fresh) in enumerate(batch.rows):
-            if facts.status in ("good", "warned"):
+        for index, (row, _) in enumerate(batch.rows):
+            if row.fresh and row.facts.status in HAS_FEATURES:
                 self.writer.begin()
             at = position.get(index)
             for column, assembler in enumerate(self.assemblers):
                 features = None if at is None or outputs is None else outputs[column][at]
-                assembler.add(Row(facts, fresh), features)
+                assembler.add(row, features)
 
     def _keep_partial_shards(self) -> None:
         """Commit what is finished when a person, or one image, stops the run."""

@@ -69,7 +69,7 @@ def allowed_bad(max_bad: str, items: int) -> int:
         value = float(number) if percent else int(number)
     except ValueError:
         value = -1
-    if value < 0 or (percent and value > 100):
+    if not value >= 0 or (percent and value > 100):
         raise InputError(f"--max-bad is a number or a share such as 10%. Received: {max_bad!r}")
     return int(items * value / 100) if percent else int(value)
 
@@ -92,6 +92,8 @@ class Plan:
     recipe: Recipe
     columns: tuple[Column, ...]
     row_shapes: tuple[tuple[int, ...], ...]
+    stored_signature: Mapping[str, str] | None = None
+    """Signature that the store was begun with; `auto` uses no other."""
 
     def backbone(self) -> dict[str, Any]:
         """Return the locators that are written beside the recipe's key."""
@@ -112,11 +114,13 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
     prepared = _prepare(request, kind, reporter)
     columns = with_dtype(prepared.columns, settings.dtype)
     missing = _kept_columns(known, columns)
+    if known.previous is not None and not missing:
+        columns = _in_old_order(columns, known)
     if missing:  # the newest snapshot has columns that were not named again: they go on
         named = [LayerRequest(c.layer, c.pooling) for c in [*missing, *columns]]
         request = _request(settings, tuple(named))
         prepared = _prepare(request, kind, reporter)
-        columns = [*missing, *columns]
+        columns = _in_old_order([*missing, *columns], known)
     shapes = {(c.operation, c.pooling): shape for c, shape in prepared.columns}
     plan = Plan(
         settings=settings,
@@ -126,16 +130,20 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
         recipe=_recipe(settings, prepared, kind),
         columns=tuple(columns),
         row_shapes=tuple(shapes[c.operation, c.pooling] for c in columns),
+        stored_signature=known.head.signature if known.head else None,
     )
     if known.head is not None:
         check_recipe(known.head.recipe, plan.recipe, store)
+    for commit in known.commits.values():
+        if commit.recipe_key != plan.recipe.key:
+            raise StaleStoreError(store, "recipe_key", commit.recipe_key, plan.recipe.key)
     return plan
 
 
 def _check_backbone(settings: Settings, known: Known, store: str) -> None:
     """Look at what needs no Keras: the weights' file, and the name that a store was made with."""
     weights = settings.spec.weights
-    if weights not in WEIGHTS_WORDS and not Path(weights).is_file():
+    if weights not in WEIGHTS_WORDS and not Path(weights).expanduser().is_file():
         raise BackboneError(
             f"There is no weights file {weights}. Give --weights a file, imagenet or random"
         )
@@ -187,6 +195,17 @@ def _kept_columns(known: Known, columns: list[Column]) -> list[Column]:
     asked = {column.canonical for column in columns}
     kept = [c.column for c in known.previous.columns]
     return [column for column in kept if column.canonical not in asked]
+
+
+def _in_old_order(columns: list[Column], known: Known) -> list[Column]:
+    """Sort columns as the newest snapshot has them, new ones last.
+
+    Then asking for the same ones in another order changes nothing.
+    """
+    assert known.previous is not None
+    old = [c.column.canonical for c in known.previous.columns]
+    rank = {canonical: position for position, canonical in enumerate(old)}
+    return sorted(columns, key=lambda column: rank.get(column.canonical, len(rank)))
 
 
 def _recipe(settings: Settings, prepared: Prepared, kind: EngineKind) -> Recipe:

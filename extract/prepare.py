@@ -7,6 +7,7 @@ finds the result in the cache (`prepared.py`) and needs neither.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,42 +55,43 @@ def prepare(request: Request, kind: EngineKind) -> Prepared:
     """
     if (found := cached(request, kind)) is not None:
         return found
-    with _scratch() as scratch:
-        if kind == "keras":
-            _describe(*build(request), scratch)
-        else:
-            _in_child(request, scratch)
-        return _publish(scratch, place_of(request, kind))
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a new folder in the cache, or in the system's where the cache cannot be written."""
-    parent: Path | None = cache_folder() / "tmp"
+    scratch = _scratch()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    if kind == "keras":
+        _describe(*build(request), scratch)
+    else:
+        _in_child(request, scratch)
     try:
-        parent.mkdir(parents=True, exist_ok=True)  # type: ignore[union-attr]
-        scratch = tempfile.mkdtemp(dir=parent)
+        _publish(scratch, request, kind)
+        return read(place_of(request, kind))
+    except OSError:  # the cache cannot be written: what was made serves this process
+        return read(scratch)
+
+
+def _scratch() -> Path:
+    """Return a new folder in the cache, or in the system's where the cache cannot be written."""
+    parent = cache_folder() / "tmp"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=parent))
     except OSError:
-        scratch = tempfile.mkdtemp(prefix="headstart-")
-    try:
-        yield Path(scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix="headstart-"))
 
 
-def _publish(scratch: Path, place: Path) -> Prepared:
-    """Move a finished folder to its place; whoever was first stays unless it is broken."""
-    for path in scratch.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
+def _publish(scratch: Path, request: Request, kind: EngineKind) -> None:
+    """Copy a finished folder to its place; whoever was first stays unless it is broken."""
+    place = place_of(request, kind)
+    if cached(request, kind) is not None:
+        return
     place.parent.mkdir(parents=True, exist_ok=True)
-    aside = scratch.with_name(scratch.name + ".old")
-    with contextlib.suppress(FileNotFoundError):
-        place.rename(aside)
-    with contextlib.suppress(FileExistsError, OSError):
-        scratch.rename(place)
-    shutil.rmtree(aside, ignore_errors=True)
-    return read(place)
+    with tempfile.TemporaryDirectory(dir=place.parent) as beside:
+        whole = Path(shutil.copytree(scratch, Path(beside) / "whole"))
+        for path in whole.iterdir():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(Path(beside) / "broken")
+        whole.rename(place)
 
 
 def _in_child(request: Request, scratch: Path) -> None:

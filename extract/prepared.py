@@ -121,7 +121,7 @@ def cached(request: Request, kind: EngineKind) -> Prepared | None:
     place = place_of(request, kind)
     try:
         prepared = read(place)
-    except (FileNotFoundError, DamagedStoreError, StoreFormatError):
+    except (OSError, DamagedStoreError, StoreFormatError):
         return None
     whole = all(
         (place / name).is_file() and sha256((place / name).read_bytes()) == digest

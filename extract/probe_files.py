@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from extract.reading import read_item
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import Files, disk_errors, publish, sha256
+from extract.store.shards import damaged
 
 PICTURES = ("ours-", "user-")
 
@@ -35,21 +36,29 @@ def keep(
     plan: Plan,
     items: pa.Table,
     engine: LazyEngine,
-    before: Iterable[str] = (),
+    before: Mapping[str, tuple[int, str]],
 ) -> dict[str, tuple[int, str]]:
     """Make the probes that a store lacks; return (size, SHA-256) of every probe file.
 
-    `before` names the files that the newest snapshot needs: what was lost of them comes back.
+    `before` are the files of the newest snapshot: what was lost of them comes back.
+
+    Raises:
+        DamagedStoreError: If a probe is not what that snapshot was sealed with.
     """
+    for name in files.list("probes"):
+        expected = before.get(f"probes/{name}")
+        if expected is not None and _facts(files, name) != tuple(expected):
+            raise damaged(f"probes/{name}", "was altered")
     with disk_errors("the probes"):
         _keep_pictures(files, root, items, before)
         if any(features_name(c) not in files.list("probes") for c in plan.columns):
             _keep_features(files, plan, engine)
-    facts = {}
-    for name in files.list("probes"):
-        data = files.read(f"probes/{name}")
-        facts[f"probes/{name}"] = (len(data), sha256(data))
-    return facts
+    return {f"probes/{name}": _facts(files, name) for name in files.list("probes")}
+
+
+def _facts(files: Files, name: str) -> tuple[int, str]:
+    data = files.read(f"probes/{name}")
+    return len(data), sha256(data)
 
 
 def features_name(column: Column) -> str:

@@ -207,8 +207,15 @@ class Column:
 
     @property
     def name(self) -> str:
-        """The text that users type and read, such as "out_relu:avg"."""
-        return f"{self.layer}:{self.pooling}"
+        """The text that users type and read: "out_relu:avg", or "out_relu:avg:float16"."""
+        return f"{self.layer}:{self.pooling}" + (
+            "" if self.dtype == "float32" else f":{self.dtype}"
+        )
+
+    @property
+    def short_names(self) -> tuple[str, str]:
+        """Shorter texts that stand for it where no other column has them."""
+        return self.layer, f"{self.layer}:{self.pooling}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""

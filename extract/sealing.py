@@ -47,6 +47,8 @@ class Sealed:
     rows: int
     bad: int
     reasons: Mapping[str, int]
+    needs_heic: bool
+    """Whether an image is bad only because the extra `heic` is not installed."""
 
 
 def seal(
@@ -64,7 +66,7 @@ def seal(
     table = _items(outcomes, facts, known)
     found = _bad_counts(table)
     root, rows = _root(table, assemblers, columns)
-    before = known.previous.files if known.previous else ()
+    before = known.previous.files if known.previous else {}
     probes = probe_files.keep(store.files, listing.root, plan, table, engine, before)
     record = SnapshotRecord(
         recipe_key=plan.recipe.key,
@@ -87,7 +89,10 @@ def seal(
         found_at={"images": str(listing.root), **_weights_place(plan)},
     )
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
-    return Sealed(number, root, rows, sum(found.values()), found)
+    needs_heic = any(
+        "headstart[heic]" in reason for reason in table["reason"].to_pylist() if reason
+    )
+    return Sealed(number, root, rows, sum(found.values()), found, needs_heic)
 
 
 def _weights_place(plan: Plan) -> dict[str, str]:
@@ -100,10 +105,9 @@ def _unchanged(store: Store, known: Known, record: SnapshotRecord, table: pa.Tab
     old = known.previous
     if old is None or known.items is None or not known.items.equals(table):
         return None
-    same = (old.columns, old.classes, old.decoder) == (
-        record.columns,
-        record.classes,
-        record.decoder,
+    same = all(
+        getattr(old, name) == getattr(record, name)
+        for name in ("columns", "classes", "decoder", "found_at")
     )
     if not same or not set(record.files.items()) <= {(k, tuple(v)) for k, v in old.files.items()}:
         return None

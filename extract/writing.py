@@ -46,8 +46,7 @@ class Writer:
         if self.begun:
             return
         self.begun = True
-        if self._known.head is None:
-            self._jobs.append(self._thread.submit(self._create))
+        self._jobs.append(self._thread.submit(self._create))
         for held in self._held:
             self._submit(*held)
         self._held.clear()
@@ -90,6 +89,9 @@ class Writer:
         self.waited += time.perf_counter() - start
 
     def _create(self) -> None:
+        if self._known.head is not None:
+            header.make_folders(self._store.files)
+            return
         head = header.Header(
             recipe=self._plan.recipe,
             signature=self._engine.engine.signature,
@@ -103,6 +105,8 @@ class Writer:
     def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
         start = time.perf_counter()
         commits = Commits(self._store.files)
+        if commits.exists(digest):  # a run beside us was first, perhaps with other bits
+            self._known.commits[digest] = commits.read(digest)
         if digest not in self._known.commits:
             features = draft.features(self._store.shards)
             commit = Commit(

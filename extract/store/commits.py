@@ -104,6 +104,14 @@ class Commits:
         names = self._files.list("commits")
         return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
+    def exists(self, digest: str) -> bool:
+        """Return whether there is a record of this name."""
+        try:
+            self._files.stamp(name_of(digest))
+        except FileNotFoundError:
+            return False
+        return True
+
     def read(self, digest: str) -> Commit:
         """Return one record.
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from extract.errors import StoreWriteError
+from extract.errors import DamagedStoreError, HeadstartError, StoreWriteError
 
 READ_ONCE = 1 << 20  # bytes per read while hashing: stays in the processor's cache
 MOST_BUFFERS = 512  # per preadv; POSIX promises 16, Linux and macOS take 1024
@@ -193,6 +193,20 @@ def disk_errors(what: str) -> Iterator[None]:
         }.get(error.errno or 0, "Give a folder that can be written with --store.")
         reason = error.strerror or str(error)
         raise StoreWriteError(f"Cannot write {what}: {reason}. {cure}") from error
+
+
+@contextlib.contextmanager
+def read_errors(what: str) -> Iterator[None]:
+    """Turn an `OSError` while reading into one line that says what could not be read."""
+    try:
+        yield
+    except HeadstartError:
+        raise
+    except OSError as error:
+        name = f" ({error.filename})" if error.filename else ""
+        raise DamagedStoreError(
+            f"Cannot read {what}: {error.strerror or error}{name}. Check the disk and the rights"
+        ) from error
 
 
 def sha256(data: bytes | Buffer) -> str:

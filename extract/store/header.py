@@ -27,9 +27,9 @@ class Header:
 
 
 def create(files: Files, header: Header) -> None:
-    """Make the store's folders and its header, unless another run was first."""
+    """Make what is missing of the store's header and folders; the header comes first."""
     with disk_errors("the store"):
-        for folder in ("", *FOLDERS):
+        for folder in ("", "tmp"):
             files.make_folder(folder)
         data = seal(
             "store",
@@ -41,6 +41,14 @@ def create(files: Files, header: Header) -> None:
             },
         )
         publish(files, NAME, data)
+        make_folders(files)
+
+
+def make_folders(files: Files) -> None:
+    """Make the folders that are missing: copies of a store often lose the empty ones."""
+    with disk_errors("the store"):
+        for folder in ("", *FOLDERS):
+            files.make_folder(folder)
 
 
 def read(files: Files) -> Header | None:

@@ -15,7 +15,7 @@ from extract.recipe import Column, Recipe
 from extract.store import header
 from extract.store.commits import HAS_FEATURES
 from extract.store.file_shards import FileShards
-from extract.store.files import Files, LocalFiles
+from extract.store.files import Files, LocalFiles, read_errors
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.shards import FeatureShards
 from extract.store.snapshots import SnapshotColumn, SnapshotRecord, Snapshots
@@ -127,10 +127,13 @@ class Snapshot:
             yield self._take(chosen[first : first + batch_size], kept)
 
     def _column(self, name: str | None) -> SnapshotColumn:
-        found = [c for c in self.record.columns if name in (None, c.column.name, c.column.layer)]
+        columns = self.record.columns
+        exact = [c for c in columns if name == c.column.name]
+        found = exact or [c for c in columns if name is None or name in c.column.short_names]
         if len(found) != 1:
-            names = ", ".join(repr(c.column.name) for c in self.record.columns)
-            raise InputError(f"column is one of {names}. Received: {name!r}")
+            names = ", ".join(repr(c.column.name) for c in columns)
+            what = "may be several columns" if found else "is no column"
+            raise InputError(f"column {name!r} {what}. Give one of {names}")
         return found[0]
 
     def _chosen(self, split: str | None, bad: Bad) -> np.ndarray:
@@ -155,7 +158,9 @@ class Snapshot:
     def _take(self, chosen: np.ndarray, kept: SnapshotColumn) -> Data:
         items = self.items.take(pa.array(chosen))
         rows = items["row"].to_numpy()
-        return Data(gather(self._shards, kept, rows), self._labels(items), items)
+        with read_errors(self.path):
+            features = gather(self._shards, kept, rows)
+        return Data(features, self._labels(items), items)
 
     def _labels(self, items: pa.Table) -> np.ndarray | None:
         if not self.classes:
@@ -229,6 +234,10 @@ class Store:
 
     def open(self, number: int | None = None) -> Snapshot:
         """Return a snapshot, the newest where no number is given."""
+        with read_errors(self.path):
+            return self._open(number)
+
+    def _open(self, number: int | None) -> Snapshot:
         head = header.read(self.files)
         if head is None:
             raise StoreError(

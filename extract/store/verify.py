@@ -7,6 +7,7 @@ trusted because another file says so, and nothing is changed.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import numpy as np
 from extract.errors import DamagedStoreError, StoreError
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_digest, root_line, row_digests
-from extract.store.files import sha256
+from extract.store.files import disk_errors, sha256
 from extract.store.header import FOLDERS
 from extract.store.reader import Store
 from extract.store.snapshots import (
@@ -76,8 +77,13 @@ def verify(path: str | Path, progress: Callable[[int, int], None] = lambda _, __
     verdict = Verdict()
     head = _checked(verdict, header.NAME, lambda: header.read(store.files))
     if head is None and header.NAME not in verdict.problems:
-        raise StoreError(f"{path} is not a store: it has no {header.NAME}")
+        if not Commits(store.files).digests():
+            raise StoreError(f"{path} is not a store: it has no {header.NAME}")
+        verdict.problems[header.NAME] = "is missing; the next run writes it again"
     good = _verify_commits(store, verdict, progress)
+    for digest, commit in good.items():
+        if head is not None and commit.recipe_key != head.recipe.key:
+            verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
     for number in store.snapshots.numbers():
         _verify_snapshot(store, verdict, number, good)
     _verify_copy(store, verdict)
@@ -99,13 +105,30 @@ def repair(path: str | Path) -> list[str]:
     partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
     names = dict.fromkeys(problems)
     names |= dict.fromkeys(partners[name] for name in problems if name in partners)
-    for name in names:
-        if not (Path(path) / name).exists():
-            continue
-        aside = f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
-        store.files.rename(name, aside)
-        moved.append(name)
+    names |= dict.fromkeys(_hopeless_snapshots(store))
+    with disk_errors("what repair moves"):
+        header.make_folders(store.files)
+        for name in names:
+            if os.path.lexists(Path(path) / name):
+                aside = f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
+                store.files.rename(name, aside)
+                moved.append(name)
     return moved
+
+
+def _hopeless_snapshots(store: Store) -> Iterator[str]:
+    """Yield the files of older snapshots that name a record which no run brought back.
+
+    Its images are gone from the data set, so no run ever will.
+    """
+    there = set(Commits(store.files).digests())
+    for number in store.snapshots.numbers()[:-1]:
+        try:
+            record = store.snapshots.read(number)
+        except StoreError:
+            continue
+        if not {digest for column in record.columns for digest in column.digests} <= there:
+            yield from (record_name(number), items_name(number))
 
 
 def _readable_commits(store: Store) -> dict[str, Commit]:
@@ -125,7 +148,9 @@ def _checked(verdict: Verdict, name: str, work: Callable[[], T]) -> T | None:
         return work()
     except StoreError as error:
         verdict.problems.setdefault(name, str(error))
-        return None
+    except OSError as error:
+        verdict.problems.setdefault(name, f"cannot be read: {error.strerror or error}")
+    return None
 
 
 def _verify_commits(

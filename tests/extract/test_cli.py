@@ -128,6 +128,7 @@ def test_a_wrong_command_ends_with_2_and_says_what_was_meant(cli, words, message
         (["--workers", "-1"], "at least 0"),
         (["--max-bad", "few"], "such as 10%"),
         (["--max-bad", "101%"], "such as 10%"),
+        (["--max-bad", "nan%"], "such as 10%"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -164,6 +165,18 @@ def test_backbones_lists_every_model_with_its_weights(cli, monkeypatch, tmp_path
         "weights": "no",
     }
     assert rows["digits"]["weights"] == "yes"
+
+
+def test_names_are_data_and_tables_are_never_cut(cli, photos, fake_backbone):
+    """A class folder may be called anything: markup is not obeyed, and no number is lost."""
+    long = "x" * 120
+    (photos / "cats").rename(photos / "[bold]cats")
+    (photos / "dogs").rename(photos / long)
+    cli("run", photos, "--backbone", "digits")
+    _, out, _ = cli("info", f"{photos}.features")
+
+    assert "[bold]cats" in out
+    assert next(line for line in out.splitlines() if line.startswith(long)).split()[-1] == "7"
 
 
 def test_an_error_of_ours_keeps_its_traceback(cli, photos, monkeypatch):

@@ -126,6 +126,24 @@ def test_links_to_folders_are_not_entered(tmp_path):
     assert "cats/again is a link to a folder" in listing.notes[0]
 
 
+@pytest.mark.parametrize("place", ["linked", "train/linked"])
+def test_a_linked_class_or_split_folder_is_not_entered(tmp_path, place):
+    make(tmp_path / "elsewhere", "dogs/1.jpg", "2.jpg")
+    root = make(tmp_path / "photos", "train/cats/1.jpg", "test/cats/2.jpg")
+    (root / place).symlink_to(tmp_path / "elsewhere")
+    listing = list_folder(root)
+
+    assert [i.path for i in listing.items] == ["test/cats/2.jpg", "train/cats/1.jpg"]
+    assert len(listing.notes) == 1
+
+
+def test_an_empty_folder_does_not_make_a_flat_folder_one_of_classes(tmp_path):
+    make(tmp_path, "1.jpg", "2.jpg")
+    (tmp_path / "empty").mkdir()
+
+    assert [label for _, label, _ in listed(tmp_path)] == [None, None]
+
+
 def test_what_is_no_regular_file_is_bad_and_never_opened(tmp_path):
     make(tmp_path, "cats/1.jpg")
     os.mkfifo(tmp_path / "cats" / "pipe.jpg")

@@ -14,7 +14,7 @@ import pytest
 
 import extract
 from extract.api import extract_features
-from extract.errors import FeatureError, InputError, StaleStoreError, StoreWriteError
+from extract.errors import BackboneError, FeatureError, InputError, StaleStoreError, StoreWriteError
 from extract.known import Known
 from extract.plan import Settings
 from extract.progress import Silent
@@ -129,6 +129,7 @@ def test_a_deleted_image_stays_until_gc_and_leaves_the_root(photos, tmp_path, pi
     summary = run(photos, store=store)
 
     assert (summary.extracted, summary.rows, summary.root_digest) == (0, 12, without)
+    assert summary.reused + summary.copied == 12  # counts are of what items refer to
 
 
 def test_a_changed_file_is_extracted_anew(photos, picture):
@@ -274,6 +275,8 @@ def test_a_bad_image_is_tried_again_when_the_decoder_changes(photos, monkeypatch
     second = run(photos)
 
     assert (second.extracted, second.bad) == (1, 0)
+    third = run(photos)
+    assert (third.extracted, third.bad, third.snapshot) == (0, 0, second.snapshot)
     assert verify(photos.with_name("photos.features")).problems == {}
 
 
@@ -302,6 +305,66 @@ def test_no_good_image_leaves_nothing_behind(tmp_path):
     with pytest.raises(InputError, match="None of the 9 files"):
         run(folder.parent)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
+
+
+def test_no_good_image_any_more_leaves_a_store_as_it_was(photos):
+    run(photos)
+    before = tree(photos.with_name("photos.features"))
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"no picture any more")
+
+    with pytest.raises(InputError, match="None of the 13 files"):
+        run(photos)
+    assert tree(photos.with_name("photos.features")) == before
+
+
+def test_one_unreadable_copy_does_not_make_the_others_bad(photos):
+    """A new column reads files again, and the first copy of a picture has changed unseen."""
+    run(photos)
+    path = photos / "cats" / "0.png"
+    facts = path.stat()
+    path.write_bytes(bytes(facts.st_size))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    summary = run(photos, layers=["3"])
+    snapshot = extract.open_store(summary.store)
+
+    assert (summary.unreadable, summary.rows) == (1, 12)
+    assert "dogs/copy.png" in snapshot.load(None, column="3:avg").items["path"].to_pylist()
+
+
+def test_asking_for_columns_in_another_order_changes_nothing(photos):
+    run(photos, layers=["last", "3"])
+    numbers = {run(photos, layers=layers).snapshot for layers in (["3", "last"], ["3"], "last")}
+
+    assert numbers == {1}
+
+
+def test_moved_images_are_found_where_they_are_now(photos, tmp_path):
+    store = run(photos).store
+    moved = photos.rename(tmp_path / "moved")
+    summary = run(moved, store=store)
+
+    assert summary.extracted == 0
+    assert extract.open_store(store).record.found_at["images"] == str(moved)
+
+
+@pytest.mark.parametrize("folders", [["tmp"], ["tmp", "shards", "commits"]])
+def test_a_run_that_was_killed_while_it_made_the_store_goes_on(photos, folders):
+    for name in folders:
+        (photos.with_name("photos.features") / name).mkdir(parents=True)
+
+    assert run(photos).extracted == 12
+
+
+def test_another_engine_is_mixed_in_only_when_asked_for(photos, picture, monkeypatch):
+    run(photos)
+    picture(photos / "cats" / "new.png", seed=2)
+    newer = {"engine": "synthetic", "version": "2", "instructions": "none"}
+    monkeypatch.setattr(SyntheticEngine, "signature", newer)
+
+    with pytest.raises(BackboneError, match="begun with version '1'.*--engine"):
+        run(photos)
+    assert run(photos, engine="keras").extracted == 1
 
 
 def test_bad_rows_before_the_first_good_one_are_kept(tmp_path, picture):

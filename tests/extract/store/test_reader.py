@@ -100,7 +100,7 @@ def test_the_seed_alone_decides_the_order(snapshot):
     ("options", "message"),
     [
         ({"split": "trian"}, "split is one of test, train, validation. Received: 'trian'"),
-        ({"column": "relu"}, "column is one of 'last:avg'. Received: 'relu'"),
+        ({"column": "relu"}, "column 'relu' is no column. Give one of 'last:avg'"),
         ({"bad": "skip"}, "bad is one of drop, keep, error. Received: 'skip'"),
     ],
 )
@@ -115,6 +115,16 @@ def test_a_flat_folder_has_no_labels(photos, tmp_path):
 
     assert snapshot.load(None).y is None
     assert snapshot.classes == ()
+
+
+def test_columns_that_differ_in_type_alone_are_told_apart(photos):
+    extract.run(photos, backbone="digits")
+    snapshot = extract.open_store(extract.run(photos, backbone="digits", dtype="float16").store)
+
+    assert snapshot.load(None, column="last:avg").X.dtype == np.float32
+    assert snapshot.load(None, column="last:avg:float16").X.dtype == np.float16
+    with pytest.raises(InputError, match="'last' may be several columns. Give one of 'last:avg', "):
+        snapshot.load(None, column="last")
 
 
 def test_items_go_to_pandas(snapshot):

@@ -1,12 +1,14 @@
 """verify names every damaged, missing or foreign file; repair lets a run make it whole again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import extract
-from extract.errors import DamagedStoreError, StoreError, StoreFormatError
+from extract.errors import DamagedStoreError, StaleStoreError, StoreError, StoreFormatError
+from extract.reading import image_key
 from extract.recipe import digest_json
 from extract.store.verify import repair, verify
 from tests.helpers import tree
@@ -128,7 +130,7 @@ def test_readers_refuse_what_does_not_verify(store, pattern):
         extract.open_store(store).load(None)
 
 
-@pytest.mark.parametrize("pattern", FILES[1:])
+@pytest.mark.parametrize("pattern", FILES)
 @pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
 def test_after_repair_a_run_makes_the_store_whole(store, pattern, damage, fake_backbone):
     root = extract.open_store(store).root_digest
@@ -141,6 +143,82 @@ def test_after_repair_a_run_makes_the_store_whole(store, pattern, damage, fake_b
     assert verify(store).problems == {}
     assert summary.extracted <= 4
     assert len(extract.open_store(store).load(None)) == 13
+
+
+def test_a_store_without_its_empty_folders_goes_on(store, picture):
+    """git, object stores and some archives drop them."""
+    for name in ("tmp", "damaged"):
+        (store / name).rmdir()
+    picture(store.with_name("photos") / "cats" / "new.png", seed=3)
+
+    assert rerun(store).extracted == 1
+    (store / "damaged").rmdir()
+    assert repair(store) == []
+    assert verify(store).is_sound
+
+
+def test_commits_of_another_recipe_are_never_taken(store, tmp_path):
+    """Copied in from another store, they would give features of another meaning."""
+    other = extract.run(
+        store.with_name("photos"), tmp_path / "other", backbone="digits", interpolation="nearest"
+    ).store
+    for folder in ("shards", "commits"):
+        shutil.copytree(Path(other) / folder, store / folder, dirs_exist_ok=True)
+
+    with pytest.raises(DamagedStoreError, match="belongs to another recipe"):
+        rerun(store)
+    assert len(verify(store).problems) == 4
+    repair(store)
+    assert rerun(store).extracted == 0
+    assert verify(store).is_sound
+
+
+def test_commits_without_a_header_keep_another_recipe_out(store):
+    (store / "store.json").unlink()
+
+    with pytest.raises(StaleStoreError, match="recipe_key"):
+        extract.run(store.with_name("photos"), backbone="digits", interpolation="nearest")
+    assert rerun(store).extracted == 0
+
+
+@pytest.mark.parametrize("pattern", FILES[:6])
+def test_a_file_that_cannot_be_read_is_named(store, pattern):
+    """A folder in its place stands for every reason why reading fails."""
+    path = one(store, pattern)
+    path.unlink()
+    path.mkdir()
+
+    assert path.relative_to(store).as_posix() in verify(store).problems
+    if not pattern.startswith("commits/"):  # readers only look whether a record is there
+        with pytest.raises(StoreError):
+            extract.open_store(store).load(None)
+
+
+def test_a_probe_that_was_altered_is_never_sealed_anew(store, picture):
+    flip(one(store, "probes/ours-plain.png"))
+    picture(store.with_name("photos") / "cats" / "new.png", seed=3)
+
+    with pytest.raises(DamagedStoreError, match=r"probes/ours-plain.png was altered.*repair"):
+        rerun(store)
+    repair(store)
+    rerun(store)
+    assert verify(store).is_sound
+
+
+def test_what_no_run_can_bring_back_is_set_aside_in_the_end(store):
+    """An old snapshot whose images are gone, and whose shard then breaks, is beyond help."""
+    commits = {path: json.loads(path.read_text()) for path in (store / "commits").iterdir()}
+    lost = next(c for c in commits.values() if len(c["image_keys"]) == 4)
+    for path in store.with_name("photos").rglob("*.png"):
+        if image_key(path.read_bytes()) in lost["image_keys"][:1]:
+            path.unlink()
+    rerun(store)
+    flip(store / lost["shard"]["file"])
+    for _ in range(2):
+        repair(store)
+        rerun(store)
+
+    assert verify(store).is_sound
 
 
 def test_repair_keeps_the_damaged_bytes(store):

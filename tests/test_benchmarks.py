@@ -1,0 +1,35 @@
+"""Each benchmark's main() on a handful of pictures: the script still runs the day it is needed."""
+
+import json
+
+import pytest
+
+from benchmarks import bench_extract
+from benchmarks.timing import Table, machine
+from extract.backbones import BackboneSpec
+
+
+def test_extraction(photos, capsys):
+    results = bench_extract.main([photos], BackboneSpec(name="digits"), repeats=1, read_rows=3000)
+    bench_extract.show(results)
+    printed = capsys.readouterr().err
+
+    json.dumps(results)
+    assert results["folders"]["photos"]["float32_by_keras"] > 0
+    assert results["reading"].keys() == {".zshard", ".h5"}
+    assert "x keras" in printed
+
+
+def test_a_table_shows_the_spread(capsys):
+    table = Table("rates", "images/s")
+    table.add("ours", [1.0, 3.0, 2.0])
+    table.show()
+
+    assert "2.0  1.0  3.0" in capsys.readouterr().err
+    assert {"processor", "keras"} <= machine().keys()
+
+
+def test_rates_compare_round_by_round():
+    rates = bench_extract.Rates({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 30.0]})
+
+    assert rates.ratio("a", to="b") == pytest.approx(2.0)
