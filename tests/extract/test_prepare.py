@@ -13,7 +13,6 @@ from extract.errors import BackboneError
 from extract.prepared import Request, cached, place_of
 from extract.recipe import LayerRequest
 
-
 LAST_MAP = (LayerRequest(),)
 
 
