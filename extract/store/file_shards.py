@@ -7,7 +7,7 @@ read and no parser. The first read of a file hashes all of it, in the pass that 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -114,12 +114,13 @@ class FileShards(FeatureShards):
         """Read and hash the file in one pass, its rows straight into `out`, all of it."""
         stamp = self._stamp(ref)
         digest, position = hashlib.sha256(), 0
-        for buffer in _file_buffers(ref, _bytes_of(out)):
-            for piece in _pieces(buffer):
-                if self._files.read_into(ref.file, position, [piece]) != len(piece):
-                    raise damaged(ref.file, "became shorter while it was read")
+        for group in _groups(_file_buffers(ref, _bytes_of(out))):
+            expected = sum(map(len, group))
+            if self._files.read_into(ref.file, position, group) != expected:
+                raise damaged(ref.file, "became shorter while it was read")
+            for piece in group:
                 digest.update(piece)
-                position += len(piece)
+            position += expected
         if digest.hexdigest() != ref.sha256:
             raise damaged(ref.file, "was altered: its SHA-256 does not fit")
         self._checked[ref.file] = (ref.sha256, stamp)
@@ -143,8 +144,17 @@ def _bytes_of(array: np.ndarray) -> Buffer:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _pieces(buffer: Buffer) -> Sequence[Buffer]:
-    return [buffer[i : i + READ_ONCE] for i in range(0, len(buffer), READ_ONCE)]
+def _groups(buffers: Sequence[Buffer]) -> Iterator[list[Buffer]]:
+    """Cut buffers into groups of about `READ_ONCE` bytes, which one scattered read fills."""
+    group: list[Buffer] = []
+    for buffer in buffers:
+        for start in range(0, len(buffer), READ_ONCE):
+            group.append(buffer[start : start + READ_ONCE])
+            if sum(map(len, group)) >= READ_ONCE:
+                yield group
+                group = []
+    if group:
+        yield group
 
 
 def _file_buffers(ref: ShardRef, rows: Buffer) -> list[Buffer]:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from extract.errors import DamagedStoreError, HeadstartError, StoreWriteError
 
-READ_ONCE = 1 << 20  # bytes per read while hashing: stays in the processor's cache
+READ_ONCE = 1 << 19  # bytes per read while hashing: stays in the processor's cache
 MOST_BUFFERS = 512  # per preadv; POSIX promises 16, Linux and macOS take 1024
 
 Buffer = memoryview
