@@ -47,7 +47,7 @@ def run(
     ],
     store: Annotated[
         Path | None,
-        typer.Option(help="Where features go; resumed if it exists. [default: IMAGES.features]"),
+        typer.Option(help="Where features go; resumed if it exists. (default: IMAGES.features)"),
     ] = None,
     backbone: Annotated[
         str, typer.Option(help="A name that `python -m extract backbones` lists.")
@@ -59,14 +59,14 @@ def run(
     weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
     image_size: Annotated[
         int | None,
-        typer.Option(help="Side in pixels. [default: what the backbone was made for]"),
+        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
     ] = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[:POOLING]",
             help="Layer output to keep, pooled by avg, max, flatten or none; repeatable. "
-            "[default: the last map, averaged]",
+            "(default: the last map, averaged)",
         ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
