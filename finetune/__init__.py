@@ -1,1 +1,1 @@
-"""Fine-tuning: end-to-end training that starts from a trained head."""
+"""Fine-tuning that starts from a trained head. Nothing is here yet; `extract` comes first."""

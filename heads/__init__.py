@@ -1,1 +1,1 @@
-"""Heads: classifiers trained on cached features."""
+"""Heads: classifiers trained on cached features. Nothing is here yet; `extract` comes first."""
