@@ -81,6 +81,14 @@ class Snapshot:
             f"columns=[{columns}], root_digest={self.root_digest[:12]}…)"
         )
 
+    def find(self, column: str | None = None) -> Column:
+        """Return the column that a name stands for; the only one where there is no name.
+
+        Raises:
+            InputError: If there is no such column, or there are several.
+        """
+        return self._column(column).column
+
     def row_shape(self, column: str | None = None) -> tuple[int, ...]:
         """Return the shape of one row of a column, such as (1280,)."""
         return self._column(column).row_shape

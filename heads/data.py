@@ -1,0 +1,262 @@
+"""Features and labels of a store as heads want them: (n, d) float32, codes, items.
+
+Several columns stand side by side in the order in which they were named; maps are flattened.
+Rows without a label or without features are left out and counted. What no head could be trained
+on (no labels, one class, a class that training never sees) is refused here, for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from extract.items import list_folder
+from extract.recipe import Column
+from extract.splits import SPLITS
+from extract.store.commits import HAS_FEATURES
+from extract.store.reader import Data, Snapshot, open_store
+from heads.errors import HeadError
+
+ROWS = 4096
+"""Rows of one block of a stream."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The labelled rows of a snapshot, split by split."""
+
+    snapshot: Snapshot
+    columns: tuple[Column, ...]
+    """Plain columns (view 0), in the order in which their features stand."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; codes count in them."""
+        return self.snapshot.classes
+
+    @cached_property
+    def width(self) -> int:
+        """Features of a row, d."""
+        return sum(int(np.prod(self.snapshot.row_shape(c.name))) for c in self.columns)
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that hold at least one labelled row with features."""
+        return tuple(s for s in SPLITS if self.count(s))
+
+    def count(self, split: str) -> int:
+        """Return how many rows of a split can be used."""
+        return int(self._usable[self._in(split)].sum())
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Items that cannot be used, by reason: "bad" or "unlabeled"."""
+        items = self.snapshot.items
+        good = _good(items)
+        return {
+            "bad": int((~good).sum()),
+            "unlabeled": int((good & ~self._usable).sum()),
+        }
+
+    def load(self, split: str) -> Data:
+        """Return X (n, d) float32, y (n,) int64 and the items of a split, in item order.
+
+        Raises:
+            HeadError: If the split holds no row that can be used.
+        """
+        self.check_split(split)
+        parts = [self.snapshot.load(split, column.name) for column in self.columns]
+        return _labelled(_side_by_side(parts))
+
+    def load_views(self, split: str) -> np.ndarray:
+        """Return (views, n, d) float32: every cached view of each row that `load` gives."""
+        self.check_split(split)
+        return np.stack(
+            [
+                _labelled(
+                    _side_by_side([self.snapshot.load(split, column.name) for column in columns])
+                ).X
+                for columns in self.views
+            ]
+        )
+
+    @property
+    def views(self) -> list[tuple[Column, ...]]:
+        """The columns of each view that all of `columns` have; the first is `columns`."""
+        kept = {
+            (c.operation, c.pooling, c.dtype, c.view): c for c in self.snapshot.columns
+        }
+        views = []
+        for view in sorted({c.view for c in self.snapshot.columns}):
+            found = [kept.get((c.operation, c.pooling, c.dtype, view)) for c in self.columns]
+            if all(found):
+                views.append(tuple(column for column in found if column is not None))
+        return views
+
+    def blocks(self, split: str, rows: int = ROWS) -> Iterator[Data]:
+        """Yield what `load` gives in pieces of at most `rows` rows: memory stays bounded."""
+        self.check_split(split)
+        streams = [
+            self.snapshot.batches(split, rows, shuffle=False, column=column.name)
+            for column in self.columns
+        ]
+        for parts in zip(*streams, strict=True):
+            block = _labelled(_side_by_side(parts))
+            if len(block):
+                yield block
+
+    def check_split(self, split: str) -> None:
+        """Raise `HeadError` unless the split holds rows that can be used."""
+        if split not in SPLITS or not self.count(split):
+            known = ", ".join(self.splits) or "none"
+            raise HeadError(
+                f"{self.snapshot.path} has no labelled rows in split {split!r}. It has: {known}"
+            )
+
+    def _in(self, split: str) -> np.ndarray:
+        return self.snapshot.items["split"].to_numpy(zero_copy_only=False) == split
+
+    @cached_property
+    def _usable(self) -> np.ndarray:
+        items = self.snapshot.items
+        labelled = items["label"].is_valid().to_numpy(zero_copy_only=False)
+        return labelled & _good(items)
+
+
+def open_source(
+    store: str | Path | Snapshot, columns: Sequence[str] = (), snapshot: int | None = None
+) -> Source:
+    """Open a store for training.
+
+    Args:
+        store: Its folder, or a snapshot that is open already.
+        columns: Names of columns; not needed where the store has one.
+        snapshot: Number of a snapshot; the newest by default.
+
+    Raises:
+        StoreError: If the store cannot be opened.
+        HeadError: If nothing in it has a label.
+        InputError: If there is no such column.
+    """
+    opened = store if isinstance(store, Snapshot) else open_store(store, snapshot)
+    if not opened.classes:
+        raise HeadError(
+            f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "
+            f"folder per class, such as photos/cats/1.jpg, and type: "
+            f"python -m extract run photos --store {opened.path}"
+        )
+    return Source(opened, chosen_columns(opened, columns))
+
+
+def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ...]:
+    """Return the plain columns that `names` stand for; the only one where none is named."""
+    plain = [column for column in snapshot.columns if column.view == 0]
+    if not names and len(plain) > 1:
+        shown = ", ".join(column.name for column in plain)
+        raise HeadError(
+            f"{snapshot.path} has several columns: give --column one or more of {shown}"
+        )
+    found = [snapshot.find(name) for name in names] if names else plain
+    if len(set(found)) != len(found):
+        raise HeadError(f"--column names a column twice. Received: {', '.join(names)}")
+    return tuple(found)
+
+
+def check_classes(source: Source) -> None:
+    """Raise `HeadError` where training could not learn every class.
+
+    It names the class, and how many images of it each split has.
+    """
+    if len(source.classes) < 2:
+        raise HeadError(
+            f"{source.snapshot.path} has one class, {source.classes[0]!r}, and a classifier needs "
+            f"two. Add a folder of other images and type: python -m extract run IMAGES --store "
+            f"{source.snapshot.path}"
+        )
+    source.check_split("train")
+    items = source.snapshot.items.filter(pa.array(source._usable))
+    pairs = Counter(zip(items["label"].to_pylist(), items["split"].to_pylist(), strict=True))
+    for name in source.classes:
+        if not pairs[name, "train"]:
+            found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
+            where = ", ".join(f"{count} in {split}" for split, count in found.items()) or "none"
+            raise HeadError(
+                f"Class {name!r} has no image with features in train (it has {where}), so no head "
+                f"could ever predict it. Add images of it to train, or leave the class out"
+            )
+
+
+def check_labels(snapshot: Snapshot) -> list[str]:
+    """Compare the snapshot's labels with the folder of images that it was made from.
+
+    Returns:
+        Sentences for people: that images came or went since. None where all is as it was, or
+        the folder is not here.
+
+    Raises:
+        HeadError: If an image has another label now.
+    """
+    root = Path(snapshot.record.found_at.get("images", ""))
+    if not snapshot.record.found_at.get("images") or not root.is_dir():
+        return []
+    again = f"python -m extract run {root} --store {snapshot.path}"
+    names = ("path", "label", "size", "mtime_ns")
+    stored = dict(
+        zip(
+            snapshot.items["path"].to_pylist(),
+            zip(*(snapshot.items[name].to_pylist() for name in names), strict=True),
+            strict=True,
+        )
+    )
+    listed = {i.path: (i.path, i.label, i.size, i.mtime_ns) for i in list_folder(root).items}
+    gone, new = stored.keys() - listed.keys(), listed.keys() - stored.keys()
+    came_back = {_file(listed[path]): path for path in new}
+    moved = [
+        (path, came_back[_file(stored[path])])
+        for path in sorted(gone)
+        if _file(stored[path]) in came_back
+        and stored[path][1] != listed[came_back[_file(stored[path])]][1]
+    ]
+    if moved:
+        before, after = moved[0]
+        raise HeadError(
+            f"{len(moved)} images have another label than when they were extracted, such as "
+            f"{before}, which is now {after}. Nothing is computed again: {again}"
+        )
+    notes = []
+    if new:
+        notes.append(f"{len(new)} images are new since and not trained on: {again}")
+    if gone:
+        notes.append(f"{len(gone)} images are gone since and still trained on: {again}")
+    return notes
+
+
+def _file(facts: tuple[str, str | None, int, int]) -> tuple[str, int, int]:
+    """Return what stays when a file moves to another folder: its name, size and time."""
+    path, _, size, mtime_ns = facts
+    return path.rpartition("/")[2], size, mtime_ns
+
+
+def _good(items: pa.Table) -> np.ndarray:
+    return np.isin(items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
+
+
+def _side_by_side(parts: Sequence[Data]) -> Data:
+    """Join columns of the same rows: (n, d) float32."""
+    flat = [part.X.reshape(len(part.X), -1).astype(np.float32, copy=False) for part in parts]
+    X = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+    return Data(X, parts[0].y, parts[0].items)
+
+
+def _labelled(data: Data) -> Data:
+    assert data.y is not None
+    known = data.y >= 0
+    if known.all():
+        return data
+    return Data(data.X[known], data.y[known], data.items.filter(pa.array(known)))

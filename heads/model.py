@@ -1,0 +1,352 @@
+"""A model on disk: a head and all that it needs to be trusted, in one folder, without pickle.
+
+    photos.head/
+        model.json        what it is: classes, recipe, columns, backbone, digests, splits, metrics;
+                          a sealed record that names the other files by size and SHA-256
+        weights.npz       the head's arrays, temperature's and novelty's beside them
+        estimator.skops   only for estimators of scikit-learn that are no stack of affine maps
+        history.csv       only for heads that train in epochs
+        parity.json       written by `export`: what was compared, and how far apart it was
+
+The folder is published whole: it is written under another name, synced, and renamed. A model is
+data: arrays are read without pickle, skops files with our own list of types.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract.backbones import BackboneSpec
+from extract.errors import DamagedStoreError, StoreFormatError
+from extract.prepared import Request
+from extract.recipe import Column, LayerRequest, Recipe, first_difference
+from extract.store.files import LocalFiles, sha256
+from extract.store.reader import Snapshot
+from extract.store.records import seal, unseal
+from heads.errors import DamagedModelError, HeadError, ModelError, StaleModelError
+from heads.novelty import Novelty
+from heads.scoring import SCORERS, Scorer, softmax
+
+RECORD = "model.json"
+WEIGHTS = "weights.npz"
+ESTIMATOR = "estimator.skops"
+HISTORY = "history.csv"
+PARITY = "parity.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A trained head, with what its features are made by."""
+
+    scorer: Scorer
+    """Features (n, d) to logits (n, classes)."""
+    classes: tuple[str, ...]
+    temperature: float
+    """Logits are divided by it; fitted on validation rows, 1.0 where there were none."""
+    novelty: Novelty
+    recipe: Recipe
+    columns: tuple[Column, ...]
+    row_shapes: tuple[tuple[int, ...], ...]
+    """Shape of one row of each column."""
+    backbone: Mapping[str, Any]
+    """name, arguments, weights: where the backbone was found, beside its digests in `recipe`."""
+    estimator: Mapping[str, Any]
+    """name, class and parameters of what trained it, as JSON values."""
+    store: Mapping[str, Any]
+    """path, snapshot, root_digest and items_digest of what it was trained on."""
+    splits: Mapping[str, int]
+    """Rows of each split when it was trained, and what was done with them: see `fit`."""
+    metrics: Mapping[str, Any]
+    """Numbers on training and validation rows; test rows are not read."""
+    selection: tuple[Mapping[str, Any], ...] = ()
+    """What was tried and what each came to."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """seed, class_weight, refit, seconds, versions."""
+    history: tuple[Mapping[str, Any], ...] = ()
+    """One row per epoch, for heads that have epochs."""
+    path: Path | None = None
+    """Where it lies; None before it is saved."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.estimator.get('name')!r}, classes={len(self.classes)}, "
+            f"recipe={self.recipe.key[:12]}…)"
+        )
+
+    @property
+    def width(self) -> int:
+        """Features of one row, d."""
+        return sum(int(np.prod(shape)) for shape in self.row_shapes)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the backbone sees, in pixels."""
+        return self.recipe.pixels.image_size
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """Return (n, classes) float32 for features X (n, d), before the temperature."""
+        return self.scorer.logits(X)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return (n, classes) float64 for features X (n, d)."""
+        return softmax(self.logits(X), self.temperature)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each row of X (n, d), as names (n,)."""
+        return np.asarray(self.classes)[self.logits(X).argmax(axis=1)]
+
+    def request(self) -> Request:
+        """Return what `extract.prepare` makes this model's backbone from."""
+        return Request(
+            spec=BackboneSpec(
+                name=self.backbone["name"],
+                arguments=self.backbone["arguments"],
+                weights=self.backbone["weights"],
+            ),
+            image_size=self.image_size,
+            layers=tuple(LayerRequest(c.layer, c.pooling) for c in self.columns),
+        )
+
+    def check_features(self, snapshot: Snapshot) -> None:
+        """Raise `StaleModelError` unless a snapshot holds features of this model's recipe."""
+        if (difference := first_difference(self.recipe, snapshot.recipe)) is not None:
+            name, ours, theirs = difference
+            raise StaleModelError(
+                f"{snapshot.path} holds features of another recipe: {name} is {theirs!r}, and the "
+                f"model was trained with {ours!r}. Extract with the model's recipe, or train a "
+                f"head on this store: python -m heads fit {snapshot.path}"
+            )
+        kept = {column.canonical for column in snapshot.columns}
+        for column in self.columns:
+            if column.canonical not in kept:
+                raise StaleModelError(
+                    f"{snapshot.path} has no column {column.name!r}, which the model takes. Type: "
+                    f"python -m extract run IMAGES --store {snapshot.path} "
+                    f"--layer {column.layer}:{column.pooling}"
+                )
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What `model.json` says, without the list of files."""
+        return {
+            "scorer": {"kind": self.scorer.kind, **self.scorer.facts()},
+            "classes": list(self.classes),
+            "temperature": self.temperature,
+            "recipe": self.recipe.to_json(),
+            "recipe_key": self.recipe.key,
+            "columns": [
+                {"column": column.to_json(), "row_shape": list(shape)}
+                for column, shape in zip(self.columns, self.row_shapes, strict=True)
+            ],
+            "backbone": dict(self.backbone),
+            "estimator": dict(self.estimator),
+            "store": dict(self.store),
+            "splits": dict(self.splits),
+            "metrics": dict(self.metrics),
+            "selection": [dict(row) for row in self.selection],
+            "settings": dict(self.settings),
+        }
+
+
+def save(model: Model, path: str | Path) -> Model:
+    """Publish a model as a folder, whole; a model that was there before is replaced.
+
+    Returns:
+        The model, with its path.
+
+    Raises:
+        ModelError: If something else than a model has that path, or the disk refuses.
+    """
+    path = Path(path)
+    check_place(path)
+    files = _files(model)
+    listed = {name: [len(data), sha256(data)] for name, data in files.items()}
+    files[RECORD] = seal("model", {**model.record, "files": listed})
+    try:
+        _publish(path, files)
+    except OSError as error:
+        raise ModelError(
+            f"The model cannot be written to {path}: {error.strerror or error}. Give --out a "
+            f"folder that can be written"
+        ) from error
+    return _with_path(model, path)
+
+
+def load(path: str | Path) -> Model:
+    """Open a model.
+
+    Raises:
+        ModelError: If there is none.
+        DamagedModelError: If a file of it is missing, short or altered.
+        StoreFormatError: If it was made by a newer headstart.
+    """
+    path = Path(path)
+    if not (path / RECORD).is_file():
+        raise ModelError(
+            f"{path} is not a model: it has no {RECORD}. To make one: python -m heads fit STORE "
+            f"--out {path}"
+        )
+    try:
+        facts = unseal("model", str(path / RECORD), (path / RECORD).read_bytes())
+        files = {name: _read(path / name, *listed) for name, listed in facts["files"].items()}
+        return _from_record(facts, files, path)
+    except (StoreFormatError, ModelError):
+        raise
+    except DamagedStoreError as error:
+        raise DamagedModelError(f"{error}. Train it anew: python -m heads fit STORE") from error
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise DamagedModelError(
+            f"{path} cannot be read: {type(error).__name__} {error}. Train it anew: "
+            f"python -m heads fit STORE"
+        ) from error
+
+
+def check_place(path: Path) -> None:
+    """Raise `ModelError` if something else than a model has this path."""
+    if path.exists() and not (path / RECORD).is_file() and not _is_empty_folder(path):
+        raise ModelError(f"{path} is something else than a model. Give another --out")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _files(model: Model) -> dict[str, bytes]:
+    files = {WEIGHTS: npz_bytes({**model.scorer.arrays(), **model.novelty.arrays()})}
+    content = getattr(model.scorer, "content", None)
+    if content is not None:
+        files[ESTIMATOR] = content
+    if model.history:
+        files[HISTORY] = history_csv(model.history)
+    return files
+
+
+def history_csv(history: tuple[Mapping[str, Any], ...]) -> bytes:
+    """Return one line per epoch under a line of names; an empty cell where there is no number."""
+    names = list(history[0])
+    lines = [",".join(names)]
+    lines += [",".join("" if row[n] is None else f"{row[n]}" for n in names) for row in history]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return arrays as an npz file, the same bytes for the same numbers."""
+    sink = io.BytesIO()
+    np.savez(sink, **{name: arrays[name] for name in sorted(arrays)})  # type: ignore[arg-type]
+    return sink.getvalue()
+
+
+def _publish(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder beside `path`, sync it, and give it the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    disk = LocalFiles(scratch)
+    try:
+        disk.make_folder("")
+        for name, data in files.items():
+            disk.write_new(name, data)
+            disk.fsync(name)
+        disk.fsync("")
+        _replace(scratch, path)
+        LocalFiles(path.parent).fsync("")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(scratch: Path, path: Path) -> None:
+    """Move a finished folder over an older one; if that fails, the older one comes back."""
+    if not path.exists():
+        os.replace(scratch, path)
+        return
+    before = scratch.with_suffix(".before")
+    os.replace(path, before)
+    try:
+        os.replace(scratch, path)
+    except BaseException:
+        os.replace(before, path)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _read(path: Path, size: int, digest: str) -> bytes:
+    if path.name != os.path.basename(path) or not path.is_file():
+        raise DamagedModelError(f"{path} is missing. Train it anew: python -m heads fit STORE")
+    data = path.read_bytes()
+    if (len(data), sha256(data)) != (size, digest):
+        raise DamagedModelError(f"{path} was altered. Train it anew: python -m heads fit STORE")
+    return data
+
+
+def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path) -> Model:
+    with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    model = Model(
+        scorer=_scorer(facts["scorer"], arrays, files),
+        classes=tuple(facts["classes"]),
+        temperature=float(facts["temperature"]),
+        novelty=Novelty.from_arrays(arrays),
+        recipe=Recipe.from_json(facts["recipe"]),
+        columns=tuple(Column(**c["column"]) for c in facts["columns"]),
+        row_shapes=tuple(tuple(c["row_shape"]) for c in facts["columns"]),
+        backbone=facts["backbone"],
+        estimator=facts["estimator"],
+        store=facts["store"],
+        splits=facts["splits"],
+        metrics=facts["metrics"],
+        selection=tuple(facts["selection"]),
+        settings=facts["settings"],
+        history=_history(files.get(HISTORY)),
+        path=path,
+    )
+    if model.recipe.key != facts["recipe_key"]:
+        raise DamagedModelError(f"{path / RECORD} has a recipe that does not fit its key")
+    return model
+
+
+def _scorer(
+    facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], files: Mapping[str, bytes]
+) -> Scorer:
+    kind = facts["kind"]
+    if kind in SCORERS:
+        return SCORERS[kind].from_arrays(arrays, facts)
+    if kind == "sklearn":
+        from heads.sklearn_heads import SklearnScorer
+
+        return SklearnScorer.from_skops(files[ESTIMATOR])
+    raise HeadError(f"scorer is one of {', '.join([*SCORERS, 'sklearn'])}. Received: {kind!r}")
+
+
+def _history(data: bytes | None) -> tuple[Mapping[str, Any], ...]:
+    if data is None:
+        return ()
+    names, *lines = (line.split(",") for line in data.decode().splitlines())
+    return tuple(
+        {name: _number(cell) for name, cell in zip(names, line, strict=True)} for line in lines
+    )
+
+
+def _number(cell: str) -> Any:
+    if not cell:
+        return None
+    with contextlib.suppress(ValueError):
+        return int(cell)
+    with contextlib.suppress(ValueError):
+        return float(cell)
+    return cell
+
+
+def _with_path(model: Model, path: Path) -> Model:
+    from dataclasses import replace
+
+    return replace(model, path=path)

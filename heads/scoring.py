@@ -1,0 +1,230 @@
+"""A fitted head as arrays: features in, logits out, with NumPy alone.
+
+Every head ends here, whoever trained it: `model.py` saves these arrays, `predict.py` and a packed
+folder compute with them, `join.py` turns them into Keras layers. Nothing but NumPy is imported,
+so that predicting starts in a fraction of a second.
+
+    dense       x @ kernel_0 + bias_0, activation, x @ kernel_1 + bias_1, ... ; linear heads have one
+    prototype   scale * cosine(x - center, prototype of each class)
+    neighbors   log of the share of each class among the nearest rows, by cosine
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+ROWS = 4096
+"""Rows that are scored at once, so that memory does not grow with the data set."""
+
+
+class Scorer(ABC):
+    """Features (n, d) to logits (n, classes); what a model on disk holds."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        """Return (n, classes) float32 for X (n, d) float32; softmax of them is a probability.
+
+        Two classes have two columns, of which the first is 0 where one logit decides.
+        """
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what `from_arrays` needs, for an npz file."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> Self:
+        """Rebuild what `arrays` and `facts` described.
+
+        Raises:
+            KeyError, ValueError: If an array is missing or has an impossible shape.
+        """
+
+    def facts(self) -> dict[str, object]:
+        """Return what is not an array, as JSON values."""
+        return {}
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    # The form with tanh, which is `keras.activations.gelu(x, approximate=True)`.
+    inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)
+    return 0.5 * x * (1 + np.tanh(inner))
+
+
+ACTIVATIONS = {"linear": lambda x: x, "relu": _relu, "silu": _silu, "gelu": _gelu, "tanh": np.tanh}
+"""Names as `keras.activations` has them; `gelu` is the approximate form."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Scorer):
+    """A stack of affine maps; the last one gives one logit for two classes, else one a class."""
+
+    kind: ClassVar[str] = "dense"
+
+    kernels: tuple[np.ndarray, ...]
+    """(d, k), (k, l), ... float32, as Keras keeps them."""
+    biases: tuple[np.ndarray, ...]
+    """(k,), (l,), ... float32."""
+    activation: str = "linear"
+    """Between the maps; a key of `ACTIVATIONS`."""
+
+    def __post_init__(self) -> None:
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
+                raise ValueError(f"kernel {kernel.shape} does not go with bias {bias.shape}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is one of {', '.join(ACTIVATIONS)}")
+
+    @classmethod
+    def linear(cls, coef: np.ndarray, intercept: np.ndarray) -> Self:
+        """Take scikit-learn's `coef_` (classes or 1, d) and `intercept_`."""
+        kernel = np.ascontiguousarray(np.atleast_2d(coef).T, np.float32)
+        bias = np.broadcast_to(np.asarray(intercept, np.float32), kernel.shape[1:]).copy()
+        return cls((kernel,), (bias,))
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        x = np.asarray(X, np.float32)
+        for number, (kernel, bias) in enumerate(zip(self.kernels, self.biases, strict=True)):
+            x = (ACTIVATIONS[self.activation](x) if number else x) @ kernel + bias
+        return two_columns(x)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        named = {f"kernel_{i}": kernel for i, kernel in enumerate(self.kernels)}
+        return named | {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
+
+    def facts(self) -> dict[str, object]:
+        return {"activation": self.activation, "layers": len(self.kernels)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> Self:
+        layers = range(int(str(facts["layers"])))
+        return cls(
+            tuple(arrays[f"kernel_{i}"] for i in layers),
+            tuple(arrays[f"bias_{i}"] for i in layers),
+            str(facts["activation"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Prototype(Scorer):
+    """Cosine to one direction per class, times a scale."""
+
+    kind: ClassVar[str] = "prototype"
+
+    center: np.ndarray
+    """(d,) float32, subtracted first."""
+    prototypes: np.ndarray
+    """(classes, d) float32, each of norm 1."""
+    scale: float
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        return self.scale * (unit(np.asarray(X, np.float32) - self.center) @ self.prototypes.T)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"center": self.center, "prototypes": self.prototypes}
+
+    def facts(self) -> dict[str, object]:
+        return {"scale": self.scale}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> Self:
+        return cls(arrays["center"], arrays["prototypes"], float(str(facts["scale"])))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors(Scorer):
+    """The share of each class among the nearest training rows, by cosine."""
+
+    kind: ClassVar[str] = "neighbors"
+
+    rows: np.ndarray
+    """(m, d) float32, each of norm 1 after `center` was subtracted."""
+    codes: np.ndarray
+    """(m,) int64, the class of each row."""
+    center: np.ndarray
+    """(d,) float32."""
+    num_neighbors: int
+    classes: int
+
+    def logits(self, X: np.ndarray) -> np.ndarray:
+        shares = np.empty((len(X), self.classes), np.float32)
+        for start in range(0, len(X), ROWS):
+            shares[start : start + ROWS] = self._shares(X[start : start + ROWS])
+        # One more vote, spread over the classes, so that no logit is infinite (Laplace).
+        votes = shares * self.num_neighbors + 1 / self.classes
+        return np.log(votes / (self.num_neighbors + 1)).astype(np.float32)
+
+    def _shares(self, X: np.ndarray) -> np.ndarray:
+        cosines = unit(np.asarray(X, np.float32) - self.center) @ self.rows.T  # (n, m)
+        nearest = largest(cosines, self.num_neighbors)
+        votes = np.zeros((len(X), self.classes), np.float32)
+        np.add.at(votes, (np.arange(len(X))[:, None], self.codes[nearest]), 1)
+        return votes / nearest.shape[1]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"rows": self.rows, "codes": self.codes, "center": self.center}
+
+    def facts(self) -> dict[str, object]:
+        return {"num_neighbors": self.num_neighbors, "classes": self.classes}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> Self:
+        return cls(
+            arrays["rows"],
+            arrays["codes"],
+            arrays["center"],
+            int(str(facts["num_neighbors"])),
+            int(str(facts["classes"])),
+        )
+
+
+SCORERS: dict[str, type[Scorer]] = {
+    scorer.kind: scorer for scorer in (Dense, Prototype, Neighbors)
+}
+
+
+def two_columns(logits: np.ndarray) -> np.ndarray:
+    """Return logits with one column per class: (n, 1) becomes (n, 2), whose first is 0."""
+    if logits.shape[1] != 1:
+        return logits
+    return np.concatenate([np.zeros_like(logits), logits], axis=1)
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return probabilities (n, classes), float64, of logits divided by `temperature` > 0."""
+    z = np.asarray(logits, np.float64) / temperature
+    z = np.exp(z - z.max(axis=1, keepdims=True))
+    return z / z.sum(axis=1, keepdims=True)
+
+
+def unit(X: np.ndarray) -> np.ndarray:
+    """Return rows of norm 1; a row of zeros stays one."""
+    norm = np.linalg.norm(X, axis=1, keepdims=True)
+    return X / np.where(norm > 0, norm, 1)
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the column indices of the `count` largest of each row, largest first; ties by index."""
+    count = min(count, values.shape[1])
+    if count < values.shape[1]:
+        # A tie at the edge is settled by index: everything above the edge, then the first of it.
+        edge = -np.partition(-values, count - 1, axis=1)[:, count - 1 : count]
+        rank = np.where(values > edge, -values, np.where(values == edge, -edge, np.inf))
+    else:
+        rank = -values
+    return np.argsort(rank, axis=1, kind="stable")[:, :count]
