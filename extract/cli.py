@@ -42,12 +42,19 @@ def run(
         Path,
         typer.Argument(
             metavar="IMAGES",
-            help="Folder of class folders, of train/validation/test folders over these, or flat.",
+            help="Folder of class folders, of train/validation/test folders over these, or flat; "
+            "or a .csv, .parquet, .npz, .npy, .zip or .tar file, tfds:NAME or hf:NAME.",
         ),
     ],
     store: Annotated[
         Path | None,
         typer.Option(help="Where features go; resumed if it exists. (default: IMAGES.features)"),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
+        ),
     ] = None,
     backbone: Annotated[
         str, typer.Option(help="A name that `python -m extract backbones` lists.")
@@ -100,6 +107,10 @@ def run(
         str,
         typer.Option(metavar="N|P%", help="With more bad images than this, end with status 3."),
     ] = "10%",
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read every byte again, whatever sizes and times say."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run a frozen backbone once over IMAGES and keep its features.
@@ -113,6 +124,7 @@ def run(
         summary = run_extraction(
             images,
             store,
+            root=root,
             backbone=backbone,
             arguments=parse_arguments(backbone_arg or []),
             weights=weights,
@@ -130,6 +142,7 @@ def run(
             batch_size=batch_size,
             workers=workers,
             max_bad=max_bad,
+            rehash=rehash,
             reporter=reporter,
         )
     screen = Screen(json)

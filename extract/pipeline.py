@@ -25,7 +25,7 @@ from extract.known import Known
 from extract.lazy_engine import LazyEngine
 from extract.plan import Plan, num_cores
 from extract.progress import Reporter, Ticker
-from extract.reading import FileBytes, read_item
+from extract.reading import FileBytes, read
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
@@ -55,7 +55,7 @@ class Candidate:
 
     image_key: str
     path: str
-    data: bytes | None = None
+    data: bytes | np.ndarray | None = None
     facts: RowFacts | None = None
     """Set where the outcome is known without decoding."""
 
@@ -148,7 +148,9 @@ class Extraction:
     # Items and rows --------------------------------------------------------------------------
 
     def _hinted(self, item: Item) -> Outcome:
-        """Recognize a file that was read before by its path, size and time."""
+        """Recognize a file that was read before by its path, size and time, if that may be."""
+        if not item.mtime_ns or self.plan.settings.rehash:
+            return Outcome(item=item)
         key = self.known.reads.get((item.path, item.size, item.mtime_ns))
         if key is None or item.trouble:
             return Outcome(item=item)
@@ -257,7 +259,7 @@ class Extraction:
 
     def _read(self, wanted: Wanted) -> FileBytes | ImageError:
         try:
-            return read_item(self.listing.root, self.listing.items[wanted.index])
+            return read(self.listing, self.listing.items[wanted.index])
         except ImageError as error:
             return error
 
@@ -341,7 +343,7 @@ class Extraction:
         first = next((o for o in self._outcomes if o.trouble), None)
         reason = f", such as {first.item.path} ({first.trouble})" if first else ""
         return InputError(
-            f"None of the {len(self.listing.items)} files in {self.listing.root} is an image that "
+            f"None of the {len(self.listing.items)} files in {self.listing.name} is an image that "
             f"can be read{reason}. Nothing was written"
         )
 

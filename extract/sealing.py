@@ -63,11 +63,11 @@ def seal(
     """Write a snapshot of what the run ended with, unless the newest one says the same."""
     columns = [[known.commits[digest] for digest in a.digests] for a in assemblers]
     facts = _facts(columns)
-    table = _items(outcomes, facts, known)
+    table = _with_further(_items(outcomes, facts, known), listing)
     found = _bad_counts(table)
     root, rows = _root(table, assemblers, columns)
     before = known.previous.files if known.previous else {}
-    probes = probe_files.keep(store.files, listing.root, plan, table, engine, before)
+    probes = probe_files.keep(store.files, listing, plan, table, engine, before)
     record = SnapshotRecord(
         recipe_key=plan.recipe.key,
         columns=tuple(
@@ -86,7 +86,7 @@ def seal(
         decoder=decoder_signature(),
         bad_images=sha256(bad_images_csv(table)),
         distance=known.previous.distance if known.previous else engine.distance(),
-        found_at={"images": str(listing.root), **_weights_place(plan)},
+        found_at={**listing.found_at, **_weights_place(plan)},
     )
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
     needs_heic = any(
@@ -135,17 +135,37 @@ def _facts(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, RowFacts
 def _items(
     outcomes: Sequence[Outcome], facts: Mapping[str, tuple[int, RowFacts]], known: Known
 ) -> pa.Table:
-    split = splits.assign([_candidate(o) for o in outcomes], _kept_splits(known))
+    split = _splits(outcomes, known)
     rows = [_item_row(o, facts) for o in outcomes]
     for row, name in zip(rows, split, strict=True):
         row["split"] = name
     return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
 
 
-def _candidate(outcome: Outcome) -> splits.Candidate:
-    item = outcome.item
-    unit = outcome.read.image_key if outcome.read else item.path
-    return splits.Candidate(unit, item.label, item.split)
+def _with_further(table: pa.Table, listing: Listing) -> pa.Table:
+    """Put the user's further columns beside ours."""
+    further = listing.further
+    if further is None:
+        return table
+    return pa.table(
+        [*table.columns, *further.combine_chunks().columns],
+        schema=pa.schema([*table.schema, *further.schema.remove_metadata()]),
+    )
+
+
+def _splits(outcomes: Sequence[Outcome], known: Known) -> list[str]:
+    names = [o.read.image_key if o.read else o.item.path for o in outcomes]
+    units = splits.units_of(names, [o.item.group for o in outcomes])
+    before = _kept_splits(known)
+    kept: dict[str, str] = {}
+    for unit, name in zip(units, names, strict=True):
+        if name in before:
+            kept.setdefault(unit, before[name])
+    candidates = [
+        splits.Candidate(unit, o.item.label, o.item.split)
+        for unit, o in zip(units, outcomes, strict=True)
+    ]
+    return splits.assign(candidates, kept)
 
 
 def _kept_splits(known: Known) -> dict[str, str]:

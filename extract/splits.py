@@ -65,6 +65,27 @@ def assign(
     return [chosen[c.unit] if _is_open(c, ratios) else str(c.given) for c in candidates]
 
 
+def units_of(names: Sequence[str], groups: Sequence[str | None]) -> list[str]:
+    """Return what must stay together: items of one image, items of one group, and chains of both.
+
+    Args:
+        names: For each item its image key, or its path where it has none.
+        groups: For each item its group, or None.
+    """
+    parents: dict[str, str] = {}
+
+    def find(unit: str) -> str:
+        while parents.get(unit, unit) != unit:
+            unit = parents[unit]
+        return unit
+
+    for name, group in zip(names, groups, strict=True):
+        if group is not None:  # the first in order stands for all: a group's, before any name's
+            first, second = sorted([find(name), find(f" {group}")])
+            parents[second] = first
+    return [find(name) for name in names]
+
+
 def _ratios(given: set[str | None]) -> tuple[float, float, float] | None:
     """Return how what is open is to be cut; None where folders decide everything."""
     if given == {None}:

@@ -180,6 +180,6 @@ def test_names_are_data_and_tables_are_never_cut(cli, photos, fake_backbone):
 
 
 def test_an_error_of_ours_keeps_its_traceback(cli, photos, monkeypatch):
-    monkeypatch.setattr("extract.api.list_folder", lambda _: 1 / 0)
+    monkeypatch.setattr("extract.api.list_images", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("run", photos)
