@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.backbones import BackboneSpec
+from extract.collector import paused
 from extract.errors import InputError
 from extract.items import Listing
 from extract.known import read_known
@@ -157,14 +158,16 @@ def extract_features(
 ) -> Summary:
     """Do what `run` says, on any store."""
     start = time.perf_counter()
-    listing = list_images(images, root)
+    with paused():
+        listing = list_images(images, root)
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
-    with read_errors(store.path):
+    with paused(), read_errors(store.path):
         known = read_known(store)
     plan = make_plan(settings, known, store.path, reporter)
-    work = Extraction(store, listing, known, plan, reporter)
+    with paused():
+        work = Extraction(store, listing, known, plan, reporter)
     try:
         sealed = work.run()
     finally:

@@ -120,9 +120,9 @@ def list_folder(root: Path) -> Listing:
         if has_splits:
             items.extend(_split_items(root, name, split, notes))
         else:
-            items.extend(_item(root, e, name, None) for e in _walk(root, root / name, notes))
+            items.extend(_item(root, path, e, name, None) for path, e in _walk(root, name, notes))
     if not items:  # no folders, or empty ones: a flat folder
-        items.extend(_item(root, entry, None, None) for entry in files)
+        items.extend(_item(root, entry.name, entry, None, None) for entry in files)
     elif files:
         shown = ", ".join(sorted(entry.name for entry in files)[:3])
         notes.append(f"{len(files)} files beside the folders are not items: {shown}")
@@ -170,30 +170,35 @@ def _split_items(root: Path, name: str, split: str | None, notes: list[str]) -> 
     if files:
         notes.append(f"{len(files)} files in {name} beside its class folders are not items")
     for label in labels:
-        for entry in _walk(root, root / name / label, notes):
-            yield _item(root, entry, label, split)
+        for path, entry in _walk(root, f"{name}/{label}", notes):
+            yield _item(root, path, entry, label, split)
 
 
-def _walk(root: Path, folder: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
-    """Yield every file below a folder. A link to a folder is noted and not entered."""
+def _walk(root: Path, folder: str, notes: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield (path, entry) of every file below a folder of the root.
+
+    A link to a folder is noted and not entered. Paths are joined as text: a `Path` for each file
+    would take as long as all the rest.
+    """
     try:
-        entries = list(os.scandir(folder))
+        entries = list(os.scandir(root / folder))
     except OSError as error:
-        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
+        raise InputError(f"{root / folder} cannot be listed: {error.strerror}") from error
     for entry in entries:
         if is_hidden(entry.name):
             continue
+        path = f"{folder}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, Path(entry.path), notes)
+            yield from _walk(root, path, notes)
         elif entry.is_dir():
-            shown = Path(entry.path).relative_to(root)
-            notes.append(f"{shown} is a link to a folder and was not entered")
+            notes.append(f"{path} is a link to a folder and was not entered")
         else:
-            yield entry
+            yield path, entry
 
 
-def _item(root: Path, entry: os.DirEntry[str], label: str | None, split: str | None) -> Item:
-    path = Path(entry.path).relative_to(root).as_posix()
+def _item(
+    root: Path, path: str, entry: os.DirEntry[str], label: str | None, split: str | None
+) -> Item:
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from extract.errors import DamagedStoreError
@@ -121,7 +122,8 @@ class Snapshots:
             raise damaged(name, "is missing") from error
         if (len(data), sha256(data)) != tuple(record.files[name]):
             raise damaged(name, "was altered")
-        return pq.read_table(io.BytesIO(data), use_threads=False)
+        with pq.ParquetFile(io.BytesIO(data)) as file:  # read_table imports pyarrow.dataset for it
+            return file.read(use_threads=False)
 
     def check_present(self, record: SnapshotRecord) -> None:
         """Raise `DamagedStoreError` for a file that is missing or has another size."""
@@ -179,9 +181,9 @@ def bad_images_csv(items: pa.Table) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "stage", "reason"])
-    for item in items.select(["path", "stage", "reason", "status"]).to_pylist():
-        if item["status"] in ("undecodable", "unreadable"):
-            writer.writerow([item["path"], item["stage"], item["reason"]])
+    bad = items.filter(pc.is_in(items["status"], pa.array(["undecodable", "unreadable"])))
+    for item in bad.select(["path", "stage", "reason"]).to_pylist():
+        writer.writerow([item["path"], item["stage"], item["reason"]])
     return text.getvalue().encode()
 
 
