@@ -106,10 +106,13 @@ def _reads(found: Mapping[str, Commit], items: pa.Table | None) -> dict[Stamped,
             doubtful.add(stamped)
     for stamped in doubtful:
         del reads[stamped]
-    if items is not None:  # the newest word
-        columns = (items[name].to_pylist() for name in ("path", "size", "mtime_ns", "image_key"))
-        newest = {(path, size, time): key for path, size, time, key in zip(*columns, strict=True)}
-        reads |= {stamped: key for stamped, key in newest.items() if key is not None}
+    if items is not None:  # the newest word; piece by piece, and what is equal is not held twice
+        chosen = items.select(["path", "size", "mtime_ns", "image_key"])
+        for batch in chosen.to_batches(max_chunksize=1 << 16):
+            for *facts, key in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                stamped = (facts[0], facts[1], facts[2])
+                if key is not None and reads.get(stamped) != key:
+                    reads[stamped] = key
     return reads
 
 

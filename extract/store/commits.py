@@ -171,13 +171,17 @@ def parse(digest: str, data: bytes) -> Commit:
     rows = [*map(partial(tuple.__new__, RowFacts), plain)]  # three times as quick as a call
     for index, (stage, reason) in reasons.items():
         rows[int(index)] = rows[int(index)]._replace(stage=stage, reason=reason)
+    reads = facts["reads"]
+    own = {key: key for key in facts["image_keys"]}  # the same text is held once
     commit = Commit(
         recipe_key=facts["recipe_key"],
         column=Column(**facts["column"]),
         ref=ShardRef.from_json(facts["shard"]),
         rows=tuple(rows),
         row_digests=tuple(facts["row_digests"]),
-        reads=tuple(map(FileRead._make, facts["reads"])),
+        reads=tuple(
+            FileRead(path, size, time, own.get(key, key)) for path, size, time, key in reads
+        ),
         decoder=facts["decoder"],
         signature=facts["signature"],
         versions=facts["versions"],
