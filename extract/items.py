@@ -84,6 +84,26 @@ def list_folder(root: Path) -> Listing:
     return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
 
 
+def list_files(root: Path) -> Listing:
+    """List every file below a folder, wherever it lies, or one file: items without labels.
+
+    Raises:
+        InputError: If there is no such folder or file, or the folder holds no file.
+    """
+    root, notes = Path(root), list[str]()
+    if root.is_file():
+        facts = root.stat()
+        item = Item(root.name, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        return Listing(root.resolve().parent, (item,))
+    if not root.is_dir():
+        raise InputError(f"{root} does not exist. IMAGES is a folder of images, or one image")
+    root = root.resolve()
+    items = [_item(root, entry, None, None) for entry in _walk(root, root, notes)]
+    if not items:
+        raise InputError(f"{root} holds no files. IMAGES is a folder of images, or one image")
+    return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
+
+
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in NOT_ITEMS
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,9 +90,7 @@ class Source:
     @property
     def views(self) -> list[tuple[Column, ...]]:
         """The columns of each view that all of `columns` have; the first is `columns`."""
-        kept = {
-            (c.operation, c.pooling, c.dtype, c.view): c for c in self.snapshot.columns
-        }
+        kept = {(c.operation, c.pooling, c.dtype, c.view): c for c in self.snapshot.columns}
         views = []
         for view in sorted({c.view for c in self.snapshot.columns}):
             found = [kept.get((c.operation, c.pooling, c.dtype, view)) for c in self.columns]
@@ -181,7 +180,7 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    pairs = Counter(zip(items["label"].to_pylist(), items["split"].to_pylist(), strict=True))
+    pairs = Counter(_pairs(items["label"], items["split"]))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -206,41 +205,43 @@ def check_labels(snapshot: Snapshot) -> list[str]:
     if not snapshot.record.found_at.get("images") or not root.is_dir():
         return []
     again = f"python -m extract run {root} --store {snapshot.path}"
-    names = ("path", "label", "size", "mtime_ns")
-    stored = dict(
-        zip(
-            snapshot.items["path"].to_pylist(),
-            zip(*(snapshot.items[name].to_pylist() for name in names), strict=True),
-            strict=True,
-        )
-    )
-    listed = {i.path: (i.path, i.label, i.size, i.mtime_ns) for i in list_folder(root).items}
-    gone, new = stored.keys() - listed.keys(), listed.keys() - stored.keys()
-    came_back = {_file(listed[path]): path for path in new}
+    stored = _files(*(snapshot.items[name].to_pylist() for name in ("path", "size", "mtime_ns")))
+    items = list_folder(root).items
+    listed = _files(*zip(*((i.path, i.size, i.mtime_ns) for i in items), strict=True))
+    before = dict(_pairs(snapshot.items["path"], snapshot.items["label"]))
+    now = {item.path: item.label for item in items}
     moved = [
-        (path, came_back[_file(stored[path])])
-        for path in sorted(gone)
-        if _file(stored[path]) in came_back
-        and stored[path][1] != listed[came_back[_file(stored[path])]][1]
+        (stored[file], path)
+        for file, path in listed.items()
+        if file in stored and now[path] != before[stored[file]]
     ]
     if moved:
-        before, after = moved[0]
+        old, new = min(moved)
         raise HeadError(
             f"{len(moved)} images have another label than when they were extracted, such as "
-            f"{before}, which is now {after}. Nothing is computed again: {again}"
+            f"{old}, which is now {new}. Take the labels over, nothing is computed again: {again}"
         )
+    unknown = {path for file, path in listed.items() if file not in stored} - before.keys()
+    gone = {path for file, path in stored.items() if file not in listed} - now.keys()
     notes = []
-    if new:
-        notes.append(f"{len(new)} images are new since and not trained on: {again}")
+    if unknown:
+        notes.append(f"{len(unknown)} images are new since and not trained on: {again}")
     if gone:
         notes.append(f"{len(gone)} images are gone since and still trained on: {again}")
     return notes
 
 
-def _file(facts: tuple[str, str | None, int, int]) -> tuple[str, int, int]:
-    """Return what stays when a file moves to another folder: its name, size and time."""
-    path, _, size, mtime_ns = facts
-    return path.rpartition("/")[2], size, mtime_ns
+def _files(
+    paths: Sequence[str], sizes: Sequence[int], times: Sequence[int]
+) -> dict[tuple[int, int], str]:
+    """Map (size, mtime_ns) to the path of the one file that has both: it stays through a move."""
+    files = list(zip(sizes, times, strict=True))
+    count = Counter(files)
+    return {file: path for file, path in zip(files, paths, strict=True) if count[file] == 1}
+
+
+def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:
+    return zip(keys.to_pylist(), values.to_pylist(), strict=True)
 
 
 def _good(items: pa.Table) -> np.ndarray:
