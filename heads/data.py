@@ -98,11 +98,18 @@ class Source:
                 views.append(tuple(column for column in found if column is not None))
         return views
 
-    def blocks(self, split: str, rows: int = ROWS) -> Iterator[Data]:
-        """Yield what `load` gives in pieces of at most `rows` rows: memory stays bounded."""
+    def blocks(
+        self, split: str, rows: int = ROWS, *, shuffle_seed: int | None = None
+    ) -> Iterator[Data]:
+        """Yield what `load` gives in pieces of at most `rows` rows: memory stays bounded.
+
+        With `shuffle_seed` the rows come in an order that it alone decides; items are sorted by
+        path, and so by class, otherwise.
+        """
         self.check_split(split)
+        shuffle, seed = shuffle_seed is not None, shuffle_seed or 0
         streams = [
-            self.snapshot.batches(split, rows, shuffle=False, column=column.name)
+            self.snapshot.batches(split, rows, shuffle, seed, column=column.name)
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):

@@ -124,3 +124,17 @@ class TestLabelsThatChanged:
             "1 images are new since and not trained on",
             "1 images are gone since and still trained on",
         ]
+
+
+def test_shuffled_blocks_are_the_same_rows_in_an_order_that_the_seed_decides(snapshot):
+    """Items are sorted by path, and so by class: a stream of them must not be."""
+    source = open_source(snapshot, ["last"])
+    first, again, other = (
+        np.concatenate([b.items["path"] for b in source.blocks("train", 5, shuffle_seed=seed)])
+        for seed in (0, 0, 1)
+    )
+    plain = source.load("train").items["path"].to_pylist()
+
+    assert list(first) == list(again) != plain
+    assert list(other) != list(first)
+    assert sorted(first) == sorted(other) == plain
