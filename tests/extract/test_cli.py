@@ -47,6 +47,16 @@ def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone)
     assert out.splitlines()[-1] == f"Next: python -m extract info {photos}.features"
 
 
+def test_plan_says_what_a_run_would_do_and_gives_its_command(cli, photos, fake_backbone):
+    before = tree(photos.parent)
+    status, out, _ = cli("run", photos, "--backbone", "digits", "--plan")
+
+    assert status == 0
+    assert "13 items: 0 known, 13 to read; up to 13 images to extract" in out
+    assert out.splitlines()[-1] == f"Next: python -m extract run {photos} --backbone digits"
+    assert tree(photos.parent) == before
+
+
 def test_json_is_one_object_alone_on_stdout(cli, photos, fake_backbone):
     status, out, err = cli("run", photos, "--backbone", "digits", "--json")
     facts = json.loads(out)
