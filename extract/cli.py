@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from extract import console
-from extract.cli_options import takes_run_options
+from extract import cli_store, console
+from extract.cli_options import Json, Store, takes_run_options
 from extract.console import Commands, Screen, command
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ app = typer.Typer(
     epilog="Start here: python -m extract demo",
 )
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+app.add_typer(cli_store.app)
 
 
 def main() -> None:
@@ -175,62 +175,6 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
     )
     if facts["bad"]:
         screen.say(f"{facts['bad']} of these are bad: {Path(facts['store']) / 'bad_images.csv'}")
-
-
-@app.command()
-def verify(store: Store, json: Json = False) -> None:
-    """Re-read and re-hash everything in a store; ends with 1 if anything does not fit.
-
-    Example: python -m extract verify photos.features
-    """
-    import time
-
-    from extract.store.verify import verify as verify_store
-
-    start = time.perf_counter()
-    verdict = verify_store(store, console.plain_progress("shards"))
-    seconds = time.perf_counter() - start
-    screen = Screen(json)
-    for name, problem in verdict.problems.items():
-        screen.say(f"{name}: {problem}")
-    for note in verdict.notes:
-        screen.say(f"Note: {note}")
-    rate = console.size(verdict.bytes / seconds)
-    screen.say(
-        f"{len(verdict.problems)} problems in {verdict.files:,} checks; "
-        f"{console.size(verdict.bytes)} of shards in {seconds:.1f} s ({rate}/s)"
-    )
-    if verdict.problems:
-        screen.next("extract", "repair", store)
-    else:
-        screen.say("Everything is as it was sealed.")
-    screen.finish(
-        {
-            "problems": verdict.problems,
-            "notes": verdict.notes,
-            "checks": verdict.files,
-            "bytes": verdict.bytes,
-            "seconds": round(seconds, 3),
-        }
-    )
-    if verdict.problems:
-        raise typer.Exit(console.DELIBERATE)
-
-
-@app.command()
-def repair(store: Store, json: Json = False) -> None:
-    """Move damaged and foreign files to STORE/damaged; the next run computes their rows again.
-
-    Example: python -m extract repair photos.features
-    """
-    from extract.store.verify import repair as repair_store
-
-    moved = repair_store(store)
-    screen = Screen(json)
-    for name in moved:
-        screen.say(f"{name}: moved to {store / 'damaged'}")
-    screen.say(f"{len(moved)} files were moved. The same `python -m extract run` makes them anew.")
-    screen.finish({"moved": moved})
 
 
 @app.command()

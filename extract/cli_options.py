@@ -1,13 +1,17 @@
-"""The options of `run`, written once for every command that takes them."""
+"""Arguments and options that several commands take, written once."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def run_options(

@@ -74,13 +74,6 @@ def allowed_bad(max_bad: str, items: int) -> int:
     return int(items * value / 100) if percent else int(value)
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run will do."""

@@ -1,0 +1,130 @@
+"""The commands that look after a store; `extract.cli` has them beside its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from extract import console
+from extract.cli_options import Json, Store
+from extract.console import Screen
+from extract.errors import InputError
+
+if TYPE_CHECKING:
+    from extract.store.verify import Verdict
+
+app = typer.Typer()
+
+COVERS = {
+    "quick": "every record, and that every file is there with its size; no shard was hashed",
+    "full": "every byte of every file, every record, and one row digest in sixteen",
+    "images": "the bytes of every image against its key; nothing of the store",
+}
+
+
+@app.command()
+def verify(
+    store: Store,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Files, sizes and records only: seconds per million.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Hash every byte, about 1 GB/s per core. (default)")
+    ] = False,
+    recompute: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Run the backbone again on K images and compare."),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Hash the images and compare with their keys.")
+    ] = False,
+    found_at: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the images are now. (default: as last time)"),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The weights file, where it is not as last time.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the images of --recompute.")] = 0,
+    json: Json = False,
+) -> None:
+    """Check a store, and say what was covered; ends with 1 if anything does not fit.
+
+    Example: python -m extract verify photos.features
+    """
+    if quick + full + images + (recompute is not None) > 1:
+        raise InputError("Give one of --quick, --full, --recompute K and --images")
+    start = time.perf_counter()
+    verdict: Verdict
+    if recompute is not None:
+        from extract.checks import recompute as recompute_rows
+
+        mode = "recompute"
+        verdict = recompute_rows(store, recompute, found_at, weights=weights, seed=seed)
+        covers = f"{verdict.checks} rows computed again; nothing else of the store"
+    elif images:
+        from extract.checks import check_images
+
+        mode = "images"
+        verdict = check_images(store, found_at, console.plain_progress("images"))
+        covers = COVERS[mode]
+    else:
+        from extract.store.verify import verify as verify_store
+
+        mode = "quick" if quick else "full"
+        verdict = verify_store(store, console.plain_progress("shards"), quick=quick)
+        covers = COVERS[mode]
+    _show_verdict(Screen(json), store, mode, covers, verdict, time.perf_counter() - start)
+    if verdict.problems:
+        raise typer.Exit(console.DELIBERATE)
+
+
+def _show_verdict(
+    screen: Screen, store: Path, mode: str, covers: str, verdict: Verdict, seconds: float
+) -> None:
+    for name, problem in verdict.problems.items():
+        screen.say(f"{name}: {problem}")
+    for note in verdict.notes:
+        screen.say(f"Note: {note}")
+    what = {"full": "shards", "images": "images", "recompute": "images"}.get(mode)
+    rate = f", {console.size(verdict.bytes / seconds)}/s" if what else ""
+    size = f"; {console.size(verdict.bytes)} of {what}" if what else ""
+    screen.say(
+        f"{len(verdict.problems)} problems in {verdict.checks:,} checks{size} "
+        f"in {seconds:.1f} s{rate}"
+    )
+    screen.say(f"Covered: {covers}.")
+    if verdict.problems and mode in ("quick", "full"):
+        screen.next("extract", "repair", store)
+    elif not verdict.problems:
+        screen.say("Everything is as it was sealed.")
+    screen.finish(
+        {
+            "mode": mode,
+            "covers": covers,
+            "problems": verdict.problems,
+            "notes": verdict.notes,
+            "checks": verdict.checks,
+            "bytes": verdict.bytes,
+            "seconds": round(seconds, 3),
+        }
+    )
+
+
+@app.command()
+def repair(store: Store, json: Json = False) -> None:
+    """Move damaged and foreign files to STORE/damaged; the next run computes their rows again.
+
+    Example: python -m extract repair photos.features
+    """
+    from extract.store.verify import repair as repair_store
+
+    moved = repair_store(store)
+    screen = Screen(json)
+    for name in moved:
+        screen.say(f"{name}: moved to {store / 'damaged'}")
+    screen.say(f"{len(moved)} files were moved. The same `python -m extract run` makes them anew.")
+    screen.finish({"moved": moved})
