@@ -28,7 +28,7 @@ from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import Verdict
-from extract.stored import find_images, stored_settings
+from extract.stored import remember
 
 HALF_PARITY = 1e-3
 """Relative distance across engines of what was rounded to float16 (11 bits) on its way."""
@@ -50,7 +50,7 @@ def check_images(
         Problems by item: missing, unreadable, or other bytes than those that were extracted.
     """
     store, known = _open(path)
-    root = find_images(store.path, known, images, "--found-at")
+    root = remember(store).images(images, "--found-at")
     items = _readable(known)
     verdict = Verdict()
     with ThreadPoolExecutor(num_cores()) as pool:
@@ -129,8 +129,8 @@ def recompute(
     if count < 1:
         raise InputError(f"--recompute is at least 1 image. Received: {count}")
     store, known = _open(path)
-    root = find_images(store.path, known, images, "--found-at")
-    settings = stored_settings(store.path, known, weights)
+    memory = remember(store)
+    root, settings = memory.images(images, "--found-at"), memory.settings(weights)
     plan = make_plan(_on_any_machine(settings, known), known, store.path, reporter or Silent())
     engine, places = LazyEngine(plan), _places(known, plan.columns)
     verdict = Verdict()

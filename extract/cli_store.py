@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,16 +116,39 @@ def _show_verdict(
 
 
 @app.command()
-def repair(store: Store, json: Json = False) -> None:
-    """Move damaged and foreign files to STORE/damaged; the next run computes their rows again.
+def repair(
+    store: Store,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the images are now. (default: as last time)"),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The weights file, where it is not as last time.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Set damaged files aside in STORE/damaged, and compute again what they held.
+
+    Where the images are not found, it says so: the run that made the store then computes them.
 
     Example: python -m extract repair photos.features
     """
-    from extract.store.verify import repair as repair_store
+    from extract.repairing import repair as repair_store
 
-    moved = repair_store(store)
+    with console.ProgressReporter() as reporter:
+        done = repair_store(store, images, weights=weights, reporter=reporter)
     screen = Screen(json)
-    for name in moved:
+    for name in done.moved:
         screen.say(f"{name}: moved to {store / 'damaged'}")
-    screen.say(f"{len(moved)} files were moved. The same `python -m extract run` makes them anew.")
-    screen.finish({"moved": moved})
+    screen.say(f"{len(done.moved)} files were moved, {done.extracted} images extracted again.")
+    for name, problem in done.problems.items():
+        screen.say(f"{name}: {problem}")
+    if done.todo:
+        screen.say(f"Not finished: {done.todo}")
+    if done.problems:
+        screen.say(f"Next: {console.command('extract', 'repair', store, '--images')} FOLDER")
+    else:
+        screen.say("The store is whole.")
+    screen.finish(asdict(done))
+    if done.problems:
+        raise typer.Exit(console.DELIBERATE)

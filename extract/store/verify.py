@@ -12,7 +12,7 @@ import os
 import random
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -110,20 +110,20 @@ def verify(
     return verdict
 
 
-def repair(path: str | Path) -> list[str]:
-    """Move every damaged or foreign file to `damaged/`; return their names.
+def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
+    """Move the files that have problems to `damaged/`; return their names.
 
-    A shard and its record go together, so the next run computes its rows again; so do a
-    snapshot and its items.
+    A shard and its record go together, so that a run computes its rows again; so do a snapshot
+    and its items.
     """
     store, moved = Store.at(path), []
-    problems = verify(path).problems
-    partners = {c.ref.file: commits.name_of(d) for d, c in _readable_commits(store).items()}
+    problems = list(problems)
+    partners = {c.ref.file: commits.name_of(d) for d, c in readable_commits(store).items()}
     partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
     names = dict.fromkeys(problems)
     names |= dict.fromkeys(partners[name] for name in problems if name in partners)
     names |= dict.fromkeys(_hopeless_snapshots(store))
-    with disk_errors("what repair moves"):
+    with disk_errors("what is set aside"):
         header.make_folders(store.files)
         for name in names:
             if os.path.lexists(Path(path) / name):
@@ -148,7 +148,8 @@ def _hopeless_snapshots(store: Store) -> Iterator[str]:
             yield from (record_name(number), items_name(number))
 
 
-def _readable_commits(store: Store) -> dict[str, Commit]:
+def readable_commits(store: Store) -> dict[str, Commit]:
+    """Return the commits whose records are sound, by digest."""
     records, found = Commits(store.files), {}
     for digest in records.digests():
         try:

@@ -71,7 +71,9 @@ class TestImages:
     def test_moved_images_are_found_where_the_caller_says(self, store, tmp_path):
         moved = store.with_name("photos").rename(tmp_path / "moved")
 
-        with pytest.raises(InputError, match=r"are not in .*photos.* Give --found-at FOLDER"):
+        with pytest.raises(
+            InputError, match=r"are not in .*photos.* any more. Give --found-at FOLDER"
+        ):
             check_images(store)
         assert check_images(store, moved).is_sound
 
