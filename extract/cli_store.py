@@ -152,3 +152,41 @@ def repair(
     screen.finish(asdict(done))
     if done.problems:
         raise typer.Exit(console.DELIBERATE)
+
+
+@app.command()
+def gc(
+    store: Store,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Drop rows of images that are no items any more.")
+    ] = False,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Only what nobody has needed for so long.")
+    ] = "7d",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove older snapshots, and what no snapshot needs; only says what, unless --yes.
+
+    Example: python -m extract gc photos.features --older-than 30d
+    """
+    from extract.compacting import gc as collect_garbage
+
+    found = collect_garbage(store, compact=compact, older_than=older_than, yes=yes)
+    screen = Screen(json)
+    for name in found.files:
+        screen.say(f"{'removed' if yes else 'would remove'} {name}")
+    if found.snapshots:
+        screen.say(f"Older snapshots: {', '.join(map(str, found.snapshots))}")
+    if found.rows and found.snapshot is not None:
+        screen.say(f"Snapshot {found.snapshot} is without {found.rows:,} rows that no item has.")
+    elif found.rows:
+        screen.say(f"{found.rows:,} rows belong to no item; --compact drops them.")
+    screen.say(
+        f"{len(found.files)} files, {console.size(found.bytes)}{'' if yes else ' could go'}; "
+        f"{found.kept} that nobody needs are younger than {older_than}"
+    )
+    if not yes and (found.files or (compact and found.rows)):
+        words = ["--compact"] * compact + ["--older-than", older_than, "--yes"]
+        screen.next("extract", "gc", store, *words)
+    screen.finish(asdict(found))

@@ -88,6 +88,7 @@ def seal(
         distance=known.previous.distance if known.previous else engine.distance(),
         found_at={"images": str(listing.root), **_weights_place(plan)},
     )
+    store.snapshots.check_present(record)  # a gc beside this run may have taken an old shard
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
     needs_heic = any(
         "headstart[heic]" in reason for reason in table["reason"].to_pylist() if reason

@@ -14,7 +14,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -155,6 +155,25 @@ class Snapshots:
     def _free_number(self) -> int:
         used = [re.match(r"(\d{6,})\.", name) for name in self._files.list("snapshots")]
         return max((int(match[1]) for match in used if match), default=0) + 1
+
+
+def follow(
+    record: SnapshotRecord, items: pa.Table, columns: Iterable[SnapshotColumn] | None = None
+) -> SnapshotRecord:
+    """Return the record of a snapshot like another one, with other items or shards.
+
+    Its root digest is the other one's: who changes the images says so with `replace`.
+    """
+    kept = record.columns if columns is None else tuple(columns)
+    probes = {n: facts for n, facts in record.files.items() if n.startswith("probes/")}
+    return replace(
+        record,
+        columns=kept,
+        files={ref.file: (ref.size, ref.sha256) for c in kept for ref in c.refs} | probes,
+        classes=tuple(sorted({x for x in items["label"].to_pylist() if x is not None})),
+        items_digest=items_digest(items),
+        bad_images=sha256(bad_images_csv(items)),
+    )
 
 
 def record_name(number: int) -> str:
