@@ -18,7 +18,6 @@ from extract.console import Commands, Screen, command
 
 if TYPE_CHECKING:
     from extract.api import Summary
-    from extract.estimate import Estimate
     from extract.store.reader import Snapshot
 
 app = typer.Typer(
@@ -84,29 +83,10 @@ def show_plan(images: Path, store: Path | None, settings: Any, screen: Screen) -
 
     with console.ProgressReporter() as reporter:
         found = estimate(images, store, settings, reporter)
-    show_estimate(screen, found)
+    screen.say(f"{found.store}: nothing was written")
+    cli_store.show_estimate(screen, found)
     screen.next("extract", *(word for word in sys.argv[1:] if word != "--plan"))
     screen.finish(asdict(found))
-
-
-def show_estimate(screen: Screen, found: Estimate) -> None:
-    """Print what a run would do and cost."""
-    screen.say(f"{found.store}: nothing was written")
-    screen.say(
-        f"  {found.items:,} items: {found.known:,} known, {found.new:,} to read; "
-        f"up to {found.extract:,} images to extract"
-    )
-    screen.say(
-        f"  disk: up to {console.size(found.disk)} more of {console.size(found.disk_free)} free; "
-        f"memory: about {console.size(found.memory)}"
-    )
-    if found.images_per_second is not None and found.seconds is not None:
-        screen.say(
-            f"  time: about {console.clock(found.seconds)} at {found.images_per_second:.0f} "
-            f"images/s, measured on {found.probed} of them"
-        )
-    elif found.extract:
-        screen.say(f"  time: unknown, none of {found.probed} images could be read")
 
 
 def show_summary(screen: Screen, summary: Summary) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from extract import console
-from extract.cli_options import Json, Store
+from extract.cli_options import Json, Store, takes_run_options
 from extract.console import Screen
 from extract.errors import InputError
 
 if TYPE_CHECKING:
+    from extract.estimate import Estimate
     from extract.store.verify import Verdict
 
 app = typer.Typer()
@@ -190,3 +192,55 @@ def gc(
         words = ["--compact"] * compact + ["--older-than", older_than, "--yes"]
         screen.next("extract", "gc", store, *words)
     screen.finish(asdict(found))
+
+
+@app.command()
+@takes_run_options
+def explain(
+    store: Store,
+    settings: Any = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the images are now. (default: as last time)"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say how a store differs from what these arguments of `run` ask for, and what it costs.
+
+    Example: python -m extract explain photos.features --image-size 160
+    """
+    from extract.explaining import explain as explain_store
+
+    with console.ProgressReporter() as reporter:
+        found = explain_store(store, settings, images, reporter=reporter)
+    screen = Screen(json)
+    if found.fits:
+        lacks = ", ".join(found.missing_columns)
+        screen.say(f"{store} fits{f', and lacks {lacks}' if lacks else ''}.")
+    else:
+        screen.say(f"{store} was made with another recipe: such a run needs another --store.")
+        screen.table(["field", "store", "run"], found.differences)
+    show_estimate(screen, found.cost)
+    options = [word for word in sys.argv[3:] if word != "--json"]
+    place = store if found.fits else store.with_name(f"other-{store.name}")
+    screen.next("extract", "run", found.images or "IMAGES", "--store", place, *options)
+    screen.finish(asdict(found) | {"fits": found.fits})
+
+
+def show_estimate(screen: Screen, found: Estimate) -> None:
+    """Print what a run would do and cost."""
+    screen.say(
+        f"  {found.items:,} items: {found.known:,} known, {found.new:,} to read; "
+        f"up to {found.extract:,} images to extract"
+    )
+    screen.say(
+        f"  disk: up to {console.size(found.disk)} more of {console.size(found.disk_free)} free; "
+        f"memory: about {console.size(found.memory)}"
+    )
+    if found.images_per_second is not None and found.seconds is not None:
+        screen.say(
+            f"  time: about {console.clock(found.seconds)} at {found.images_per_second:.0f} "
+            f"images/s, measured on {found.probed} of them"
+        )
+    elif found.extract:
+        screen.say("  time: unknown, none of the images could be read")

@@ -81,10 +81,12 @@ def estimate(
     return estimate_plan(listing, disk, known, plan)
 
 
-def estimate_plan(listing: Listing, store: Store, known: Known, plan: Plan) -> Estimate:
-    """Say what a plan comes to."""
+def estimate_plan(
+    listing: Listing, store: Store, known: Known, plan: Plan, probe: bool = True
+) -> Estimate:
+    """Say what a plan comes to; without a probe the time is left unknown."""
     found = needs(listing, known, plan)
-    sample = [*found.unread, *found.missing]
+    sample = [*found.unread, *found.missing] if probe else []
     rate, load, probed = _probe(listing.root, sample, plan) if sample else (None, 0.0, 0)
     seconds = load + found.images / rate if rate else None
     return Estimate(
@@ -97,7 +99,7 @@ def estimate_plan(listing: Listing, store: Store, known: Known, plan: Plan) -> E
         disk_free=free_bytes(store),
         memory=_memory(known, plan),
         images_per_second=None if rate is None else round(rate, 1),
-        seconds=seconds if sample and seconds is None else round(seconds or 0.0, 1),
+        seconds=0.0 if not found.images else None if seconds is None else round(seconds, 1),
         probed=probed,
     )
 

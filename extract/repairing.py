@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from extract.api import extract_listing
 from extract.errors import HeadstartError
-from extract.items import Item, Listing, list_folder
+from extract.items import Listing, list_folder
 from extract.known import Known, read_known
 from extract.plan import Settings
 from extract.progress import Reporter, Silent
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import set_aside, verify
-from extract.stored import Memory, remember
+from extract.stored import Memory, listing_of, remember
 
 ROUNDS = 2
 """What only older snapshots name is given up in the second round: no run brings it back."""
@@ -99,7 +97,7 @@ def _work(
         known = read_known(Store.at(memory.store))
     if known.items is None or any(_is_newer_snapshot(name, known) for name in moved):
         return list_folder(root), settings
-    return _same_items(root, known.items), settings
+    return listing_of(root, known.items), settings
 
 
 def _is_newer_snapshot(name: str, known: Known) -> bool:
@@ -108,9 +106,3 @@ def _is_newer_snapshot(name: str, known: Known) -> bool:
     number = rest.partition(".")[0]
     newest = known.previous.number if known.previous else 0
     return folder == "snapshots" and number.isdigit() and int(number) > newest
-
-
-def _same_items(root: Path, items: pa.Table) -> Listing:
-    """Return a snapshot's items as if they had been listed."""
-    names = ["path", "label", "split", "size", "mtime_ns", "group"]
-    return Listing(root, tuple(Item(**row) for row in items.select(names).to_pylist()))

@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from extract.backbones import BackboneSpec
 from extract.errors import InputError, StoreError
+from extract.items import Item, Listing
 from extract.plan import Settings
 from extract.prepared import WEIGHTS_WORDS, Request, cached
 from extract.recipe import Column, LayerRequest
@@ -122,3 +125,9 @@ def _are_default(spec: BackboneSpec, image_size: int, columns: Sequence[Column])
     return found is not None and [c.canonical for c, _ in found.columns] == [
         replace(c, dtype="float32").canonical for c in columns
     ]
+
+
+def listing_of(root: Path, items: pa.Table) -> Listing:
+    """Return a snapshot's items as if they had been listed."""
+    names = ["path", "label", "split", "size", "mtime_ns", "group"]
+    return Listing(root, tuple(Item(**row) for row in items.select(names).to_pylist()))

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from extract import console
-from extract.cli import app
 from tests.helpers import tree
 
 OBJECT = {
@@ -22,20 +20,6 @@ OBJECT = {
     "snapshot",
     "root_digest",
 }
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """A function that runs a command line and returns (status, stdout, stderr)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["extract", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            console.run_app(app, "python -m extract")
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone):
