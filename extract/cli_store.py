@@ -195,6 +195,61 @@ def gc(
 
 
 @app.command()
+def relabel(
+    store: Store,
+    table: Annotated[
+        Path,
+        typer.Argument(metavar="TABLE", help="CSV or Parquet: path, and label, split or group."),
+    ],
+    json: Json = False,
+) -> None:
+    """Give items other labels, splits or groups, in a new snapshot; nothing is extracted.
+
+    Items that TABLE does not name, and empty cells, stay as they are; later runs keep all of it.
+
+    Example: python -m extract relabel photos.features labels.csv
+    """
+    from extract.relabeling import relabel as relabel_store
+
+    done = relabel_store(store, table)
+    screen = Screen(json)
+    screen.say(f"{store}: snapshot {done.snapshot}")
+    screen.say(
+        f"  {done.items:,} items in the table: {done.labels:,} other labels, {done.splits:,} other "
+        f"splits, {done.groups:,} other groups"
+    )
+    if done.moved:
+        screen.say(f"  {done.moved:,} items followed their group, or a copy, into its split")
+    screen.next("extract", "info", store)
+    screen.finish(asdict(done))
+
+
+@app.command()
+def split(
+    store: Store,
+    ratios: Annotated[
+        str, typer.Option(metavar="TRAIN/VALIDATION/TEST", help="Shares that sum to 1.")
+    ] = "0.7/0.15/0.15",
+    seed: Annotated[int, typer.Option(help="Another seed gives another cut.")] = 0,
+    json: Json = False,
+) -> None:
+    """Cut all items into train, validation and test anew, in a new snapshot.
+
+    Nothing is extracted. Later runs keep this cut, and cut new images likewise.
+
+    Example: python -m extract split photos.features --ratios 0.8/0.1/0.1 --seed 1
+    """
+    from extract.relabeling import split as split_store
+
+    done = split_store(store, ratios, seed)
+    screen = Screen(json)
+    screen.say(f"{store}: snapshot {done['snapshot']}")
+    screen.say("  " + ", ".join(f"{n:,} {name}" for name, n in done.items() if name != "snapshot"))
+    screen.next("extract", "info", store)
+    screen.finish(done)
+
+
+@app.command()
 @takes_run_options
 def explain(
     store: Store,

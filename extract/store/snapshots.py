@@ -14,7 +14,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -42,9 +42,11 @@ ITEM_SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("decided", pa.string()),
     ]
 )
-"""Columns of an items table; `row` is -1 where there are no bytes to have a row."""
+"""Columns of an items table; `row` is -1 where there are no bytes to have a row, and `decided`
+names what a person decided of an item, such as "label split": a run keeps that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,14 @@ class SnapshotColumn:
     row_shape: tuple[int, ...]
     digests: tuple[str, ...]
     refs: tuple[ShardRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """Shares of train, validation and test, and the seed of the cut."""
+
+    ratios: tuple[float, float, float]
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +89,8 @@ class SnapshotRecord:
     distance: float | None = None
     """Relative distance to float32 on the probes, where precision is another."""
     found_at: Mapping[str, str] = field(default_factory=dict)
+    split_rule: SplitRule | None = None
+    """How a person had the items cut; new ones are cut likewise."""
     number: int = 0
 
 
@@ -121,7 +133,12 @@ class Snapshots:
             raise damaged(name, "is missing") from error
         if (len(data), sha256(data)) != tuple(record.files[name]):
             raise damaged(name, "was altered")
-        return pq.read_table(io.BytesIO(data), use_threads=False)
+        items = pq.read_table(io.BytesIO(data), use_threads=False)
+        if "decided" not in items.column_names:  # sealed before anybody could decide
+            items = items.append_column(
+                ITEM_SCHEMA.field("decided"), pa.nulls(len(items), pa.string())
+            )
+        return items
 
     def check_present(self, record: SnapshotRecord) -> None:
         """Raise `DamagedStoreError` for a file that is missing or has another size."""
@@ -240,6 +257,7 @@ def _to_json(
         "bad_images": record.bad_images,
         "distance": record.distance,
         "found_at": dict(record.found_at),
+        "split_rule": None if record.split_rule is None else asdict(record.split_rule),
     }
 
 
@@ -264,5 +282,10 @@ def _from_json(facts: Mapping[str, Any]) -> SnapshotRecord:
         bad_images=facts["bad_images"],
         distance=facts["distance"],
         found_at=facts["found_at"],
+        split_rule=_split_rule(facts.get("split_rule")),
         number=facts["number"],
     )
+
+
+def _split_rule(facts: Mapping[str, Any] | None) -> SplitRule | None:
+    return None if facts is None else SplitRule(tuple(facts["ratios"]), facts["seed"])

@@ -70,3 +70,15 @@ def test_explain_takes_the_options_of_run(cli, store):
     assert out.splitlines()[-1].endswith("--backbone digits --interpolation nearest")
     facts = json.loads(cli("explain", store, "--backbone", "digits", "--json")[1])
     assert (facts["fits"], facts["cost"]["extract"]) == (True, 0)
+
+
+def test_relabel_and_split_say_what_changed(cli, store, tmp_path):
+    (tmp_path / "t.csv").write_text("path,label\ncats/1.png,lions\n")
+    status, out, _ = cli("relabel", store, tmp_path / "t.csv")
+    assert status == 0
+    assert "1 items in the table: 1 other labels" in out
+    status, out, _ = cli("split", store, "--ratios", "0.8/0.1/0.1", "--json")
+    facts = json.loads(out)
+    assert (facts["snapshot"], facts["train"] + facts["validation"] + facts["test"]) == (3, 13)
+    status, _, err = cli("relabel", store, tmp_path / "nowhere.csv")
+    assert (status, err.count("\n")) == (1, 1)
