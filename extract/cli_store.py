@@ -250,6 +250,34 @@ def split(
 
 
 @app.command()
+def export(
+    store: Store,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="Ends with .zarr, .h5, .npz, .parquet or .npy."),
+    ],
+    column: Annotated[
+        str | None, typer.Option(help="Only this column, such as out_relu:avg.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the newest snapshot in a format that other tools read, with paths, labels, splits.
+
+    A .zarr has the store's own shards by hard link where the disk has them: do not write into it.
+
+    Example: python -m extract export photos.features photos.zarr
+    """
+    from extract.exporting import export as export_store
+
+    done = export_store(store, out, column)
+    screen = Screen(json)
+    screen.say(f"{out}: {', '.join(done.columns)} of snapshot {done.snapshot}")
+    shards = f"; {done.linked} shards linked, {done.copied} copied" if out.suffix == ".zarr" else ""
+    screen.say(f"  {done.items:,} items, {done.rows:,} rows{shards}")
+    screen.finish(asdict(done))
+
+
+@app.command()
 @takes_run_options
 def explain(
     store: Store,
