@@ -278,6 +278,41 @@ def export(
 
 
 @app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A store, or STORE@3 for its snapshot 3.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Likewise.")],
+    tolerance: Annotated[
+        float, typer.Option(help="Relative distance up to which features count as the same.")
+    ] = 0.0,
+    json: Json = False,
+) -> None:
+    """Compare two stores or snapshots: items, labels, features and how far these differ.
+
+    Example: python -m extract diff photos.features@1 photos.features
+    """
+    from extract.comparing import diff as diff_stores
+
+    found = diff_stores(a, b, tolerance)
+    screen = Screen(json)
+    for name in ("added", "removed", "changed", "relabelled"):
+        paths = getattr(found, name)
+        shown = ", ".join(paths[:3]) + (", …" if len(paths) > 3 else "")
+        screen.say(f"{len(paths):,} items {name}{f': {shown}' if paths else ''}")
+    if found.recipe:
+        screen.say(f"Recipes differ in {', '.join(found.recipe)}")
+    for name, columns in ((a, found.only_a), (b, found.only_b)):
+        if columns:
+            screen.say(f"Only {name} has {', '.join(columns)}")
+    for column in found.columns:
+        screen.say(
+            f"{column.column}: {column.differ:,} of {column.images:,} images differ; "
+            f"at most {column.farthest:.1e} of a feature's norm"
+        )
+    screen.say("They differ." if not found.is_none else "They are the same.")
+    screen.finish(asdict(found) | {"same": found.is_none})
+
+
+@app.command()
 @takes_run_options
 def explain(
     store: Store,

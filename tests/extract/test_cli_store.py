@@ -82,3 +82,12 @@ def test_relabel_and_split_say_what_changed(cli, store, tmp_path):
     assert (facts["snapshot"], facts["train"] + facts["validation"] + facts["test"]) == (3, 13)
     status, _, err = cli("relabel", store, tmp_path / "nowhere.csv")
     assert (status, err.count("\n")) == (1, 1)
+
+
+def test_export_and_diff_say_what_they_did(cli, store, tmp_path):
+    status, out, _ = cli("export", store, tmp_path / "out.npz")
+    assert status == 0
+    assert "13 items, 12 rows" in out
+    status, out, _ = cli("diff", store, f"{store}@1")
+    assert (status, out.splitlines()[-1]) == (0, "They are the same.")
+    assert json.loads(cli("diff", store, store, "--json")[1])["same"]
