@@ -313,6 +313,32 @@ def diff(
 
 
 @app.command()
+def merge(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="A B…", help="Stores of one recipe and columns.")
+    ],
+    store: Annotated[Path, typer.Option(help="The new store.")],
+    json: Json = False,
+) -> None:
+    """Make one store of several: double images once, shards by link, nothing extracted.
+
+    Example: python -m extract merge a.features b.features --store all.features
+    """
+    from extract.merging import merge as merge_all
+
+    done = merge_all(stores, store)
+    screen = Screen(json)
+    screen.say(f"{store}: snapshot {done.snapshot}")
+    screen.say(
+        f"  {done.items:,} items, {done.rows:,} distinct images, of which several stores had "
+        f"{done.doubles:,}; {done.linked:,} shards taken as they are"
+    )
+    screen.say(f"  root digest {done.root_digest[:16]}…")
+    screen.next("extract", "info", store)
+    screen.finish(asdict(done))
+
+
+@app.command()
 @takes_run_options
 def explain(
     store: Store,
