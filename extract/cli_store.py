@@ -339,6 +339,39 @@ def merge(
 
 
 @app.command()
+def forget(
+    store: Store,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH|IMAGE_KEY…", help="Paths of items, or SHA-256 of images."),
+    ],
+    json: Json = False,
+) -> None:
+    """Erase images from a store: features, probes and item lines, in every snapshot.
+
+    Also empties STORE/damaged and STORE/tmp: no run may be under way. The pictures themselves stay
+    where they are.
+
+    Example: python -m extract forget photos.features cats/1.jpg
+    """
+    from extract.forgetting import forget as forget_images
+
+    done = forget_images(store, names)
+    screen = Screen(json)
+    for key in done.image_keys:
+        screen.say(f"forgotten: image {key}")
+    for path in done.items:
+        screen.say(f"forgotten: item {path}")
+    screen.say(
+        f"{len(done.snapshots)} snapshots were sealed anew and {len(done.removed)} files removed. "
+        f"Every record, table and probe was read again: none knows these images."
+    )
+    screen.say("A run extracts them again if it finds them: remove the pictures, too.")
+    screen.next("extract", "verify", store)
+    screen.finish(asdict(done))
+
+
+@app.command()
 @takes_run_options
 def explain(
     store: Store,

@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -91,6 +91,8 @@ class SnapshotRecord:
     found_at: Mapping[str, str] = field(default_factory=dict)
     split_rule: SplitRule | None = None
     """How a person had the items cut; new ones are cut likewise."""
+    replaces: int = 0
+    """Number of the snapshot that this one is without some images; 0 for none."""
     number: int = 0
 
 
@@ -157,17 +159,28 @@ class Snapshots:
 
     def seal(self, record: SnapshotRecord, items: pa.Table) -> int:
         """Write a new snapshot and return its number; losing a race takes the next number."""
-        table = parquet_bytes(items)
+        return self.seal_all([(record, items)])[0]
+
+    def seal_all(self, snapshots: Sequence[tuple[SnapshotRecord, pa.Table]]) -> list[int]:
+        """Write several snapshots and return their rising numbers.
+
+        The last one's record is written first, so that whoever looks meanwhile, or after a power
+        cut, finds it as the newest.
+        """
+        sealed: list[tuple[int, bytes]] = []
         with disk_errors("the snapshot"):
-            number = self._free_number()
-            while not publish(self._files, items_name(number), table):
-                number += 1
-            files = {**record.files, items_name(number): (len(table), sha256(table))}
-            data = seal("snapshot", _to_json(record, number, files))
-            if not publish(self._files, record_name(number), data):
-                raise AssertionError(f"{record_name(number)} appeared beside our items")
-            publish_copy(self._files, BAD_IMAGES, bad_images_csv(items))
-        return number
+            for record, items in snapshots:
+                table = parquet_bytes(items)
+                number = self._free_number()
+                while not publish(self._files, items_name(number), table):
+                    number += 1
+                files = {**record.files, items_name(number): (len(table), sha256(table))}
+                sealed.append((number, seal("snapshot", _to_json(record, number, files))))
+            for number, data in reversed(sealed):
+                if not publish(self._files, record_name(number), data):
+                    raise AssertionError(f"{record_name(number)} appeared beside our items")
+            publish_copy(self._files, BAD_IMAGES, bad_images_csv(snapshots[-1][1]))
+        return [number for number, _ in sealed]
 
     def _free_number(self) -> int:
         used = [re.match(r"(\d{6,})\.", name) for name in self._files.list("snapshots")]
@@ -190,6 +203,7 @@ def follow(
         classes=tuple(sorted({x for x in items["label"].to_pylist() if x is not None})),
         items_digest=items_digest(items),
         bad_images=sha256(bad_images_csv(items)),
+        replaces=0,
     )
 
 
@@ -258,6 +272,7 @@ def _to_json(
         "distance": record.distance,
         "found_at": dict(record.found_at),
         "split_rule": None if record.split_rule is None else asdict(record.split_rule),
+        "replaces": record.replaces,
     }
 
 
@@ -283,6 +298,7 @@ def _from_json(facts: Mapping[str, Any]) -> SnapshotRecord:
         distance=facts["distance"],
         found_at=facts["found_at"],
         split_rule=_split_rule(facts.get("split_rule")),
+        replaces=facts.get("replaces", 0),
         number=facts["number"],
     )
 

@@ -91,3 +91,17 @@ def test_export_and_diff_say_what_they_did(cli, store, tmp_path):
     status, out, _ = cli("diff", store, f"{store}@1")
     assert (status, out.splitlines()[-1]) == (0, "They are the same.")
     assert json.loads(cli("diff", store, store, "--json")[1])["same"]
+
+
+def test_merge_and_forget_say_what_they_did(cli, store, photos, tmp_path, picture):
+    picture(tmp_path / "more" / "cats" / "9.png", seed=9)
+    other = extract.run(tmp_path / "more", backbone="digits").store
+    status, out, _ = cli("merge", store, other, "--store", tmp_path / "all.features")
+    assert status == 0
+    assert "14 items, 13 distinct images" in out
+    status, out, _ = cli("forget", tmp_path / "all.features", "cats/1.png")
+    assert status == 0
+    assert "forgotten: item cats/1.png" in out
+    assert cli("verify", tmp_path / "all.features")[0] == 0
+    status, _, err = cli("forget", store, "nowhere.png")
+    assert (status, err.count("\n")) == (1, 1)
