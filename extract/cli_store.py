@@ -366,7 +366,10 @@ def forget(
         f"{len(done.snapshots)} snapshots were sealed anew and {len(done.removed)} files removed. "
         f"Every record, table and probe was read again: none knows these images."
     )
-    screen.say("A run extracts them again if it finds them: remove the pictures, too.")
+    screen.say(
+        "Exports, and stores that were merged from this one, keep what they took; and a run "
+        "extracts the pictures again if it finds them: remove these, too."
+    )
     screen.next("extract", "verify", store)
     screen.finish(asdict(done))
 

@@ -46,6 +46,8 @@ def explain(
 ) -> Explanation:
     """Compare a store's recipe with that of a run, and say what the run would cost.
 
+    The store is not touched; a backbone that had to be converted stays in the user's cache.
+
     Args:
         path: The store's folder.
         settings: What `run` would be asked for.
@@ -61,7 +63,7 @@ def explain(
     with read_errors(store.path):
         known = read_known(store)
     listener = reporter or Silent()
-    wanted = make_plan(settings, Known(), store.path, listener, keep=False)
+    wanted = make_plan(settings, Known(), store.path, listener)
     found = differences(snapshot.recipe, wanted.recipe)
     names = (snapshot.backbone.get("name"), settings.spec.name)
     if found and names[0] != names[1]:
@@ -71,7 +73,7 @@ def explain(
     if found:
         known = Known()
     else:
-        plan = make_plan(settings, known, store.path, listener, keep=False)
+        plan = make_plan(settings, known, store.path, listener)
     try:
         root = remember(store).images(images, "--images")
     except InputError:

@@ -186,7 +186,8 @@ def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool)
     if found is not None:
         return found
     if kind == "openvino":
-        reporter.note(f"Converting {request.spec.name} for OpenVINO, once (about 15 s) …")
+        often = "once" if keep else "for this plan only"
+        reporter.note(f"Converting {request.spec.name} for OpenVINO, {often} (about 15 s) …")
     return prepare(request, kind, keep)
 
 
