@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from extract.backbones import BackboneSpec
 from extract.errors import InputError
 from extract.items import Listing, list_folder
 from extract.known import read_known
+from extract.needs import check_room
 from extract.pipeline import Extraction
 from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -114,8 +115,51 @@ def run(
         HeadstartError: With one line that says what to do; the store is then as it was, or
             holds what was committed so far.
     """
-    spec = BackboneSpec(name=backbone, arguments=arguments or {}, weights=str(weights))
-    settings = Settings(
+    settings = settings_of(
+        backbone=backbone,
+        arguments=arguments or {},
+        weights=weights,
+        image_size=image_size,
+        layers=layers,
+        dtype=dtype,
+        precision=precision,
+        format=format,
+        engine=engine,
+        interpolation=interpolation,
+        antialias=antialias,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        exif_orientation=exif_orientation,
+        batch_size=batch_size,
+        workers=workers,
+        max_bad=max_bad,
+    )
+    return run_settings(images, store, settings, reporter)
+
+
+def settings_of(
+    *,
+    backbone: str,
+    arguments: dict[str, Any],
+    weights: str | Path,
+    image_size: int | None,
+    layers: str | Sequence[str],
+    dtype: str,
+    precision: str,
+    format: str,
+    engine: str,
+    interpolation: str,
+    antialias: bool,
+    crop_to_aspect_ratio: bool,
+    pad_to_aspect_ratio: bool,
+    exif_orientation: bool,
+    batch_size: int | None,
+    workers: int,
+    max_bad: str | int,
+) -> Settings:
+    """Return the arguments of `run`, checked, as `Settings`."""
+    spec = BackboneSpec(name=backbone, arguments=arguments, weights=str(weights))
+    return Settings(
         spec=spec,
         pixels=PixelPolicy(
             image_size=default_size(spec, image_size),
@@ -134,6 +178,15 @@ def run(
         workers=workers,
         max_bad=str(max_bad),
     )
+
+
+def run_settings(
+    images: str | Path,
+    store: str | Path | None,
+    settings: Settings,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Do what `run` says, for arguments that are `Settings` already."""
     target = Path(store) if store is not None else default_store(Path(images))
     return extract_features(
         Path(images), Store.at(target, settings.format), settings, reporter or Silent()
@@ -143,13 +196,22 @@ def run(
 def extract_features(images: Path, store: Store, settings: Settings, reporter: Reporter) -> Summary:
     """Do what `run` says, on any store."""
     start = time.perf_counter()
-    listing = list_folder(images)
+    summary = extract_listing(list_folder(images), store, settings, reporter)
+    return replace(summary, seconds=round(time.perf_counter() - start, 3))
+
+
+def extract_listing(
+    listing: Listing, store: Store, settings: Settings, reporter: Reporter
+) -> Summary:
+    """Do what `run` says, for items that are listed already."""
+    start = time.perf_counter()
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
     with read_errors(store.path):
         known = read_known(store)
     plan = make_plan(settings, known, store.path, reporter)
+    check_room(listing, store, known, plan)
     work = Extraction(store, listing, known, plan, reporter)
     try:
         sealed = work.run()

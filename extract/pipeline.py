@@ -18,12 +18,13 @@ import numpy as np
 
 from extract import pixels
 from extract.assemble import Assembler, Row
+from extract.cores import num_cores
 from extract.errors import FeatureError, ImageError, InputError
 from extract.interrupt import Interrupt
 from extract.items import Item, Listing
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
-from extract.plan import Plan, num_cores
+from extract.plan import Plan
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
 from extract.sealing import Outcome, Sealed, seal

@@ -24,6 +24,7 @@ def blocks(language):
 def shape(text):
     """Reduce output to its words: counts, times, rates and digests differ between machines."""
     text = re.sub(r"\b[0-9a-f]{16}…", "DIGEST", text)
+    text = re.sub(r"\b[KMG]?B/s", "RATE", text)
     return [re.sub(r"[\d.,]+", "N", " ".join(line.split())) for line in text.strip().splitlines()]
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from itertools import repeat
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -34,9 +36,11 @@ class FileRead:
     image_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class RowFacts:
-    """One row: which image it is and how it went."""
+class RowFacts(NamedTuple):
+    """One row: which image it is and how it went.
+
+    A tuple, because a store of a million images makes a million of them whenever it is opened.
+    """
 
     image_key: str
     status: RowStatus
@@ -72,9 +76,8 @@ def shard_digest(recipe_key: str, column: Column, rows: Iterable[RowFacts]) -> s
     can read leads to another shard instead of to another content under the same name.
     """
     digest = hashlib.sha256(f"{recipe_key}\n{column.canonical}\n".encode())
-    for row in rows:
-        mark = "" if row.status in HAS_FEATURES else "!"
-        digest.update(f"{mark}{row.image_key}\n".encode())
+    names = [key if status in HAS_FEATURES else f"!{key}" for key, status, _, _ in rows]
+    digest.update("".join(f"{name}\n" for name in names).encode())
     return digest.hexdigest()
 
 
@@ -162,22 +165,24 @@ def parse(digest: str, data: bytes) -> Commit:
     """Read what `encode` wrote."""
     facts = unseal("commit", name_of(digest), data)
     reasons = facts["reasons"]
-    rows = tuple(
-        RowFacts(key, status, *reasons.get(str(i), ("", "")))
-        for i, (key, status) in enumerate(zip(facts["image_keys"], facts["statuses"], strict=True))
-    )
+    plain = zip(facts["image_keys"], facts["statuses"], repeat(""), repeat(""))
+    rows = [*map(partial(tuple.__new__, RowFacts), plain)]  # three times as quick as a call
+    for index, (stage, reason) in reasons.items():
+        rows[int(index)] = rows[int(index)]._replace(stage=stage, reason=reason)
     commit = Commit(
         recipe_key=facts["recipe_key"],
         column=Column(**facts["column"]),
         ref=ShardRef.from_json(facts["shard"]),
-        rows=rows,
+        rows=tuple(rows),
         row_digests=tuple(facts["row_digests"]),
         reads=tuple(FileRead(*read) for read in facts["reads"]),
         decoder=facts["decoder"],
         signature=facts["signature"],
         versions=facts["versions"],
     )
-    if commit.digest != digest or not len(rows) == commit.ref.rows == len(commit.row_digests):
+    if commit.digest != digest or not len(rows) == len(facts["statuses"]) == commit.ref.rows == len(
+        commit.row_digests
+    ):
         raise DamagedStoreError(f"{name_of(digest)} belongs to another shard")
     return commit
 
