@@ -22,7 +22,7 @@ from extract import pixels
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import ImageError
 from extract.items import Item, Listing, list_files
-from extract.plan import num_cores
+from extract.cores import num_cores
 from extract.prepare import prepare
 from extract.prepared import Prepared, cached
 from extract.progress import Reporter, Silent, Ticker
