@@ -24,6 +24,7 @@ from extract.store.reader import Snapshot
 from heads.calibration import fit_temperature
 from heads.data import Source, check_classes, check_labels, open_source
 from heads.errors import HeadError
+from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty
 from heads.scoring import Scorer, softmax
@@ -162,12 +163,10 @@ def _scores(scorer: Scorer, rows: Blocks) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measure(logits: np.ndarray, codes: np.ndarray, temperature: float) -> dict[str, Any]:
-    probabilities = softmax(logits, temperature)
-    chosen = probabilities[np.arange(len(codes)), codes]
     return {
         "rows": len(codes),
         "accuracy": float(np.mean(logits.argmax(axis=1) == codes)),
-        "log_loss": float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean()),
+        "log_loss": float(log_losses(softmax(logits, temperature), codes).mean()),
     }
 
 

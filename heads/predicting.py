@@ -19,10 +19,10 @@ from typing import IO, Any
 import numpy as np
 
 from extract import pixels
+from extract.cores import num_cores
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import ImageError
 from extract.items import Item, Listing, list_files
-from extract.cores import num_cores
 from extract.prepare import prepare
 from extract.prepared import Prepared, cached
 from extract.progress import Reporter, Silent, Ticker
@@ -252,13 +252,13 @@ def _published(path: Path) -> Iterator[IO[str]]:
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         try:
-            file = open(scratch, "x", encoding="utf-8", newline="")
+            scratch.touch(exist_ok=False)
         except OSError as error:
             raise ModelError(
                 f"{path} cannot be written: {error.strerror}. Give --out a file such as "
                 f"predictions.csv"
             ) from error
-        with file:
+        with open(scratch, "w", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

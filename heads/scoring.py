@@ -12,7 +12,7 @@ so that predicting starts in a fraction of a second.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -66,7 +66,13 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(inner))
 
 
-ACTIVATIONS = {"linear": lambda x: x, "relu": _relu, "silu": _silu, "gelu": _gelu, "tanh": np.tanh}
+ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda x: x,
+    "relu": _relu,
+    "silu": _silu,
+    "gelu": _gelu,
+    "tanh": np.tanh,
+}
 """Names as `keras.activations` has them; `gelu` is the approximate form."""
 
 

@@ -129,9 +129,7 @@ def test_class_weight_reaches_the_estimator(tmp_path, fake_backbone):
     red = plain.classes.index("red")
     X = open_source(tmp_path / "photos.features").load("validation").X
 
-    assert (
-        balanced.predict_proba(X)[:, red].mean() > plain.predict_proba(X)[:, red].mean() + 0.01
-    )
+    assert balanced.predict_proba(X)[:, red].mean() > plain.predict_proba(X)[:, red].mean() + 0.01
 
 
 def test_what_is_left_out_is_told(tmp_path, fake_backbone, painted):
