@@ -2,7 +2,7 @@
 
 Features are standardized inside, and the standardization is folded back into the coefficients:
 at one penalty the fit is that of `make_pipeline(StandardScaler(), LogisticRegression(C=C))`, told
-in the features as they are. `heads/logistic_path.py` has the method.
+in the features as they are. `heads/newton.py` has the method.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from heads.errors import HeadError
-from heads.logistic_path import Rows, Solution, Spectrum, log_losses, moments, path
+from heads.newton import Rows, Solution, Spectrum, log_losses, moments, path
 from heads.scoring import softmax
 from heads.select import ClassWeight, Folds, Scores, class_weights, encode, penalties
 
