@@ -137,7 +137,7 @@ def model_facts(model: Model) -> dict[str, Any]:
 
 def show_model(screen: Screen, model: Model) -> None:
     """Print what a training came to, and the next command."""
-    chosen = ", ".join(f"{k}={v}" for k, v in model.estimator["chosen"].items())
+    chosen = ", ".join(f"{k}={v:.4g}" for k, v in model.estimator["chosen"].items())
     name = model.estimator["name"] + (f" with {chosen}" if chosen else "")
     screen.say(f"{model.path}: {name}, {len(model.classes)} classes, {model.width:,} features")
     screen.table(
@@ -184,9 +184,7 @@ def show_evaluation(screen: Screen, evaluation: Evaluation) -> None:
     """Print the numbers with their intervals, the classes, and what is confused."""
     from heads.evaluation import tables
 
-    screen.say(
-        f"{evaluation.model} on {evaluation.rows:,} {evaluation.split} rows of {evaluation.store}"
-    )
+    screen.say(f"{evaluation.model}: {evaluation.split} rows of {_near(evaluation.store)}")
     for note in evaluation.notes:
         screen.say(f"Note: {note}")
     for table in tables(evaluation):
@@ -195,6 +193,12 @@ def show_evaluation(screen: Screen, evaluation: Evaluation) -> None:
             screen.say(table.title)
         screen.table(table.columns, table.rows)
     screen.say()
+
+
+def _near(path: str) -> str:
+    """Return a path below the working folder as people type it there."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 @app.command()

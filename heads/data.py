@@ -30,7 +30,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """The labelled rows of a snapshot, split by split."""
+    """The labeled rows of a snapshot, split by split."""
 
     snapshot: Snapshot
     columns: tuple[Column, ...]
@@ -48,7 +48,7 @@ class Source:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Splits that hold at least one labelled row with features."""
+        """Splits that hold at least one labeled row with features."""
         return tuple(s for s in SPLITS if self.count(s))
 
     def count(self, split: str) -> int:
@@ -73,14 +73,14 @@ class Source:
         """
         self.check_split(split)
         parts = [self.snapshot.load(split, column.name) for column in self.columns]
-        return _labelled(_side_by_side(parts))
+        return _labeled(_side_by_side(parts))
 
     def load_views(self, split: str) -> np.ndarray:
         """Return (views, n, d) float32: every cached view of each row that `load` gives."""
         self.check_split(split)
         return np.stack(
             [
-                _labelled(
+                _labeled(
                     _side_by_side([self.snapshot.load(split, column.name) for column in columns])
                 ).X
                 for columns in self.views
@@ -113,7 +113,7 @@ class Source:
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):
-            block = _labelled(_side_by_side(parts))
+            block = _labeled(_side_by_side(parts))
             if len(block):
                 yield block
 
@@ -122,7 +122,7 @@ class Source:
         if split not in SPLITS or not self.count(split):
             known = ", ".join(self.splits) or "none"
             raise HeadError(
-                f"{self.snapshot.path} has no labelled rows in split {split!r}. It has: {known}"
+                f"{self.snapshot.path} has no labeled rows in split {split!r}. It has: {known}"
             )
 
     def _in(self, split: str) -> np.ndarray:
@@ -131,8 +131,8 @@ class Source:
     @cached_property
     def _usable(self) -> np.ndarray:
         items = self.snapshot.items
-        labelled = items["label"].is_valid().to_numpy(zero_copy_only=False)
-        return labelled & _good(items)
+        labeled = items["label"].is_valid().to_numpy(zero_copy_only=False)
+        return labeled & _good(items)
 
 
 def open_source(
@@ -262,7 +262,7 @@ def _side_by_side(parts: Sequence[Data]) -> Data:
     return Data(X, parts[0].y, parts[0].items)
 
 
-def _labelled(data: Data) -> Data:
+def _labeled(data: Data) -> Data:
     assert data.y is not None
     known = data.y >= 0
     if known.all():

@@ -154,7 +154,7 @@ def _default_split(source: Source) -> str:
         if split in source.splits:
             return split
     raise HeadError(
-        f"{source.snapshot.path} has no labelled rows in test or validation. It has: "
+        f"{source.snapshot.path} has no labeled rows in test or validation. It has: "
         f"{', '.join(source.splits) or 'none'}. To judge on rows that were trained on, give "
         f"--split train"
     )
@@ -310,7 +310,7 @@ def _coverage(report: Report) -> Table:
         for p in report.coverage
     )
     return Table(
-        "Accuracy, if only the surest are labelled",
+        "Accuracy, if only the surest are labeled",
         ("coverage", "accuracy", "top probability at least", "rows"),
         tuple(rows),
     )

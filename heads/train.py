@@ -115,7 +115,7 @@ class Work:
 
 
 def _codes(data: Data) -> np.ndarray:
-    assert data.y is not None  # `heads.data` gives labelled rows only
+    assert data.y is not None  # `heads.data` gives labeled rows only
     return data.y
 
 

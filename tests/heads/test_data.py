@@ -1,4 +1,4 @@
-"""Rows leave a store labelled, side by side, and only where a head can be trained on them."""
+"""Rows leave a store labeled, side by side, and only where a head can be trained on them."""
 
 import shutil
 
