@@ -102,7 +102,7 @@ def export(
     joining.check(opened)
     chosen.check_installed(exporter())
     _check_place(target, chosen)
-    reporter = reporter or Silent()
+    reporter = Silent() if reporter is None else reporter
     predictor = load_predictor(opened, weights, reporter)
     probes = parity.gather(opened)
     expected = parity.reference(predictor, probes, opened)

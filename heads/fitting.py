@@ -71,7 +71,7 @@ def fit(
         HeadstartError: With one line that says what to do; `out` is then as it was.
     """
     start = time.perf_counter()
-    reporter = reporter or Silent()
+    reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)
     source = open_source(store, columns)
     target = Path(out) if out is not None else default_model(source.snapshot.path)

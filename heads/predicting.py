@@ -24,9 +24,10 @@ from extract.engines.openvino import OpenVINOEngine
 from extract.errors import ImageError
 from extract.items import Item, Listing, list_files
 from extract.prepare import prepare
-from extract.prepared import Prepared, cached
+from extract.prepared import Prepared, Request, cached
 from extract.progress import Reporter, Silent, Ticker
 from extract.reading import read_item
+from extract.recipe import LayerRequest
 from extract.stages import Stage
 from heads.errors import HeadError, ModelError, StaleModelError
 from heads.inference import Predictor
@@ -92,7 +93,7 @@ def predict(
     _check_options(top_k, reject)
     listing = list_files(Path(images))
     target = Path(out) if out is not None else Path(images).with_name("predictions.csv")
-    reporter = reporter or Silent()
+    reporter = Silent() if reporter is None else reporter
     predictor = load_predictor(opened, weights, reporter)
     top_k = min(top_k, len(opened.classes))
     counts: Counter[str] = Counter()
@@ -152,9 +153,11 @@ def prepare_backbone(
     request = model.request()
     if weights is not None:
         request = replace(request, spec=replace(request.spec, weights=str(weights)))
-    if reporter is not None and cached(request, "openvino") is None:
-        reporter.note(f"Converting {request.spec.name} for OpenVINO, once …")
-    prepared = prepare(request, "openvino")
+    prepared = _converted(model, request)
+    if prepared is None:
+        if reporter is not None:
+            reporter.note(f"Converting {request.spec.name} for OpenVINO, once …")
+        prepared = prepare(request, "openvino")
     for name in ("graph_digest", "weights_digest"):
         found, wanted = getattr(prepared, name), getattr(model.recipe, name)
         if found != wanted:
@@ -163,6 +166,16 @@ def prepare_backbone(
                 f"with {wanted[:12]}…. Give --weights the file that it was trained with"
             )
     return prepared
+
+
+def _converted(model: Model, request: Request) -> Prepared | None:
+    """Return the backbone as a run has converted it, by the layers named or by the default one."""
+    wanted = {(c.operation, c.pooling) for c in model.columns}
+    for layers in ((LayerRequest(),), request.layers):
+        found = cached(replace(request, layers=layers), "openvino")
+        if found is not None and wanted <= {(c.operation, c.pooling) for c, _ in found.columns}:
+            return found
+    return None
 
 
 def _predictions(

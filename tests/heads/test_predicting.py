@@ -165,3 +165,10 @@ def test_a_warm_prediction_imports_no_framework(digits, mixed):
 
 def test_the_public_face_predicts(digits, mixed):
     assert heads.predict(load(digits.path), mixed).images == 5
+
+
+def test_what_a_run_has_converted_is_not_converted_again(digits, monkeypatch):
+    """A run names no layer, a model names the one that it takes: it is the same graph."""
+    monkeypatch.setattr("heads.predicting.prepare", lambda *_: 1 / 0)
+
+    assert load_predictor(digits).engine is not None
