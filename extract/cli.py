@@ -89,8 +89,10 @@ def show_plan(images: Path, store: Path | None, settings: Any, screen: Screen) -
     screen.finish(asdict(found))
 
 
-def show_summary(screen: Screen, summary: Summary) -> None:
-    """Print what a run came to, and the next command."""
+def show_summary(
+    screen: Screen, summary: Summary, following: tuple[str, str] = ("extract", "info")
+) -> None:
+    """Print what a run came to, and the next command, which takes the store."""
     screen.say(f"{summary.store}: snapshot {summary.snapshot}")
     good = summary.items - summary.bad
     bad = f"{summary.undecodable} undecodable + {summary.unreadable} unreadable"
@@ -105,7 +107,7 @@ def show_summary(screen: Screen, summary: Summary) -> None:
         screen.say(f"  Bad images are listed in {Path(summary.store) / 'bad_images.csv'}")
     if summary.too_many_bad:
         screen.say(f"  That is more than --max-bad allows ({summary.max_bad}).")
-    screen.next("extract", "info", summary.store)
+    screen.next(*following, summary.store)
 
 
 @app.command()
@@ -212,5 +214,5 @@ def demo(
     screen.say(command("extract", "run", pictures, "--backbone", "digits"))
     with console.ProgressReporter() as reporter:
         summary = run_extraction(pictures, backbone="digits", reporter=reporter)
-    show_summary(screen, summary)
+    show_summary(screen, summary, following=("heads", "fit"))
     screen.finish(asdict(summary))
