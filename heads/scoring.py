@@ -57,12 +57,13 @@ def _relu(x: np.ndarray) -> np.ndarray:
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
-    return x / (1 + np.exp(-x))
+    return 0.5 * x * (1 + np.tanh(0.5 * x))  # exp(-x) would overflow far below 0
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     # The form with tanh, which is `keras.activations.gelu(x, approximate=True)`.
-    inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)
+    with np.errstate(over="ignore"):  # tanh of infinity is 1
+        inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + np.tanh(inner))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.scoring import SCORERS, Dense, Neighbors, Prototype, largest, softmax, unit
+from heads.scoring import ACTIVATIONS, SCORERS, Dense, Neighbors, Prototype, largest, softmax, unit
 
 RNG = np.random.default_rng(0)
 
@@ -88,3 +88,11 @@ def test_probabilities_sum_to_one(logits, temperature):
 
     assert (found >= 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_finite_far_out(name):
+    """No warning, which the suite would turn into an error, and no NaN."""
+    x = np.array([-1e30, -1e4, -1.0, 0.0, 1.0, 1e4, 1e30], np.float32)
+
+    assert np.isfinite(ACTIVATIONS[name](x)).all()
