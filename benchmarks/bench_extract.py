@@ -42,9 +42,10 @@ import extract
 from benchmarks.timing import Table, machine, seconds_of
 from extract import pixels
 from extract.backbones import BackboneSpec
+from extract.cores import num_cores
 from extract.engines.openvino import OpenVINOEngine
 from extract.items import list_folder
-from extract.plan import default_size, num_cores
+from extract.plan import default_size
 from extract.prepare import prepare
 from extract.prepared import Request
 from extract.reading import read_item

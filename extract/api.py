@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from extract.collector import paused
 from extract.errors import InputError
 from extract.items import Listing
 from extract.known import read_known
+from extract.needs import check_room
 from extract.pipeline import Extraction
 from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -121,8 +122,53 @@ def run(
         HeadstartError: With one line that says what to do; the store is then as it was, or
             holds what was committed so far.
     """
-    spec = BackboneSpec(name=backbone, arguments=arguments or {}, weights=str(weights))
-    settings = Settings(
+    settings = settings_of(
+        backbone=backbone,
+        arguments=arguments or {},
+        weights=weights,
+        image_size=image_size,
+        layers=layers,
+        dtype=dtype,
+        precision=precision,
+        format=format,
+        engine=engine,
+        interpolation=interpolation,
+        antialias=antialias,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        exif_orientation=exif_orientation,
+        batch_size=batch_size,
+        workers=workers,
+        max_bad=max_bad,
+        rehash=rehash,
+    )
+    return run_settings(images, store, settings, reporter, root)
+
+
+def settings_of(
+    *,
+    backbone: str,
+    arguments: dict[str, Any],
+    weights: str | Path,
+    image_size: int | None,
+    layers: str | Sequence[str],
+    dtype: str,
+    precision: str,
+    format: str,
+    engine: str,
+    interpolation: str,
+    antialias: bool,
+    crop_to_aspect_ratio: bool,
+    pad_to_aspect_ratio: bool,
+    exif_orientation: bool,
+    batch_size: int | None,
+    workers: int,
+    max_bad: str | int,
+    rehash: bool,
+) -> Settings:
+    """Return the arguments of `run`, checked, as `Settings`."""
+    spec = BackboneSpec(name=backbone, arguments=arguments, weights=str(weights))
+    return Settings(
         spec=spec,
         pixels=PixelPolicy(
             image_size=default_size(spec, image_size),
@@ -142,6 +188,16 @@ def run(
         max_bad=str(max_bad),
         rehash=rehash,
     )
+
+
+def run_settings(
+    images: str | Path | Iterable[Any],
+    store: str | Path | None,
+    settings: Settings,
+    reporter: Reporter | None = None,
+    root: str | Path | None = None,
+) -> Summary:
+    """Do what `run` says, for arguments that are `Settings` already."""
     if store is None and not isinstance(images, str | Path):
         raise InputError("Arrays have no name to call a store after. Give store=")
     target = Path(store) if store is not None else default_store(images)  # type: ignore[arg-type]
@@ -160,12 +216,22 @@ def extract_features(
     start = time.perf_counter()
     with paused():
         listing = list_images(images, root)
+    summary = extract_listing(listing, store, settings, reporter)
+    return replace(summary, seconds=round(time.perf_counter() - start, 3))
+
+
+def extract_listing(
+    listing: Listing, store: Store, settings: Settings, reporter: Reporter
+) -> Summary:
+    """Do what `run` says, for items that are listed already."""
+    start = time.perf_counter()
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
     with paused(), read_errors(store.path):
         known = read_known(store)
     plan = make_plan(settings, known, store.path, reporter)
+    check_room(listing, store, known, plan)
     with paused():
         work = Extraction(store, listing, known, plan, reporter)
     try:

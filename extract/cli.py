@@ -5,13 +5,15 @@ Nothing heavy is imported here: each command imports what it runs.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from extract import console
+from extract import cli_store, console
+from extract.cli_options import Json, Store, takes_run_options
 from extract.console import Commands, Screen, command
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ app = typer.Typer(
     epilog="Start here: python -m extract demo",
 )
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+app.add_typer(cli_store.app)
 
 
 def main() -> None:
@@ -37,6 +39,7 @@ def main() -> None:
 
 
 @app.command()
+@takes_run_options
 def run(
     images: Annotated[
         Path,
@@ -56,60 +59,10 @@ def run(
             "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
         ),
     ] = None,
-    backbone: Annotated[
-        str, typer.Option(help="A name that `python -m extract backbones` lists.")
-    ] = "mobilenet_v2",
-    backbone_arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
-    image_size: Annotated[
-        int | None,
-        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[:POOLING]",
-            help="Layer output to keep, pooled by avg, max, flatten or none; repeatable. "
-            "(default: the last map, averaged)",
-        ),
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
-    precision: Annotated[
-        str, typer.Option(help="Type of the forward pass: float32 or bfloat16.")
-    ] = "float32",
-    format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
-    engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
-    interpolation: Annotated[
-        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
-    ] = "bilinear",
-    antialias: Annotated[
-        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
-    ] = False,
-    crop_to_aspect_ratio: Annotated[
-        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
-    ] = False,
-    pad_to_aspect_ratio: Annotated[
-        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
-    ] = False,
-    exif_orientation: Annotated[
-        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
-    ] = True,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per call of OpenVINO; with Keras its shape is fixed.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Threads that read and decode; 0 for one per core.")
-    ] = 0,
-    max_bad: Annotated[
-        str,
-        typer.Option(metavar="N|P%", help="With more bad images than this, end with status 3."),
-    ] = "10%",
-    rehash: Annotated[
+    settings: Any = None,
+    plan: Annotated[
         bool,
-        typer.Option("--rehash", help="Read every byte again, whatever sizes and times say."),
+        typer.Option("--plan", help="Say what a run would do and cost, and touch nothing."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -117,34 +70,13 @@ def run(
 
     Example: python -m extract run photos
     """
-    from extract.api import run as run_extraction
-    from extract.backbones import parse_arguments
+    from extract.api import run_settings
 
+    if plan:
+        show_plan(images, store, root, settings, Screen(json))
+        return
     with console.ProgressReporter() as reporter:
-        summary = run_extraction(
-            images,
-            store,
-            root=root,
-            backbone=backbone,
-            arguments=parse_arguments(backbone_arg or []),
-            weights=weights,
-            image_size=image_size,
-            layers=layer or [],
-            dtype=dtype,
-            precision=precision,
-            format=format,
-            engine=engine,
-            interpolation=interpolation,
-            antialias=antialias,
-            crop_to_aspect_ratio=crop_to_aspect_ratio,
-            pad_to_aspect_ratio=pad_to_aspect_ratio,
-            exif_orientation=exif_orientation,
-            batch_size=batch_size,
-            workers=workers,
-            max_bad=max_bad,
-            rehash=rehash,
-            reporter=reporter,
-        )
+        summary = run_settings(images, store, settings, reporter, root)
     screen = Screen(json)
     show_summary(screen, summary)
     screen.finish(asdict(summary))
@@ -152,8 +84,24 @@ def run(
         raise typer.Exit(console.TOO_MANY_BAD)
 
 
-def show_summary(screen: Screen, summary: Summary) -> None:
-    """Print what a run came to, and the next command."""
+def show_plan(
+    images: Path, store: Path | None, root: Path | None, settings: Any, screen: Screen
+) -> None:
+    """Print what a run would do and cost, and its command."""
+    from extract.estimate import estimate
+
+    with console.ProgressReporter() as reporter:
+        found = estimate(images, store, settings, reporter, root)
+    screen.say(f"{found.store}: nothing was written")
+    cli_store.show_estimate(screen, found)
+    screen.next("extract", *(word for word in sys.argv[1:] if word != "--plan"))
+    screen.finish(asdict(found))
+
+
+def show_summary(
+    screen: Screen, summary: Summary, following: tuple[str, str] = ("extract", "info")
+) -> None:
+    """Print what a run came to, and the next command, which takes the store."""
     screen.say(f"{summary.store}: snapshot {summary.snapshot}")
     good = summary.items - summary.bad
     bad = f"{summary.undecodable} undecodable + {summary.unreadable} unreadable"
@@ -168,7 +116,7 @@ def show_summary(screen: Screen, summary: Summary) -> None:
         screen.say(f"  Bad images are listed in {Path(summary.store) / 'bad_images.csv'}")
     if summary.too_many_bad:
         screen.say(f"  That is more than --max-bad allows ({summary.max_bad}).")
-    screen.next("extract", "info", summary.store)
+    screen.next(*following, summary.store)
 
 
 @app.command()
@@ -218,62 +166,6 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
     )
     if facts["bad"]:
         screen.say(f"{facts['bad']} of these are bad: {Path(facts['store']) / 'bad_images.csv'}")
-
-
-@app.command()
-def verify(store: Store, json: Json = False) -> None:
-    """Re-read and re-hash everything in a store; ends with 1 if anything does not fit.
-
-    Example: python -m extract verify photos.features
-    """
-    import time
-
-    from extract.store.verify import verify as verify_store
-
-    start = time.perf_counter()
-    verdict = verify_store(store, console.plain_progress("shards"))
-    seconds = time.perf_counter() - start
-    screen = Screen(json)
-    for name, problem in verdict.problems.items():
-        screen.say(f"{name}: {problem}")
-    for note in verdict.notes:
-        screen.say(f"Note: {note}")
-    rate = console.size(verdict.bytes / seconds)
-    screen.say(
-        f"{len(verdict.problems)} problems in {verdict.files:,} checks; "
-        f"{console.size(verdict.bytes)} of shards in {seconds:.1f} s ({rate}/s)"
-    )
-    if verdict.problems:
-        screen.next("extract", "repair", store)
-    else:
-        screen.say("Everything is as it was sealed.")
-    screen.finish(
-        {
-            "problems": verdict.problems,
-            "notes": verdict.notes,
-            "checks": verdict.files,
-            "bytes": verdict.bytes,
-            "seconds": round(seconds, 3),
-        }
-    )
-    if verdict.problems:
-        raise typer.Exit(console.DELIBERATE)
-
-
-@app.command()
-def repair(store: Store, json: Json = False) -> None:
-    """Move damaged and foreign files to STORE/damaged; the next run computes their rows again.
-
-    Example: python -m extract repair photos.features
-    """
-    from extract.store.verify import repair as repair_store
-
-    moved = repair_store(store)
-    screen = Screen(json)
-    for name in moved:
-        screen.say(f"{name}: moved to {store / 'damaged'}")
-    screen.say(f"{len(moved)} files were moved. The same `python -m extract run` makes them anew.")
-    screen.finish({"moved": moved})
 
 
 @app.command()
@@ -331,5 +223,5 @@ def demo(
     screen.say(command("extract", "run", pictures, "--backbone", "digits"))
     with console.ProgressReporter() as reporter:
         summary = run_extraction(pictures, backbone="digits", reporter=reporter)
-    show_summary(screen, summary)
+    show_summary(screen, summary, following=("heads", "fit"))
     screen.finish(asdict(summary))

@@ -32,8 +32,11 @@ DELIBERATE, USAGE, TOO_MANY_BAD, STOPPED = 1, 2, 3, 130
 """Exit statuses; 0 is done, and anything else is a bug with a traceback."""
 
 
-def run_app(app: typer.Typer, prog: str) -> None:
-    """Run a command line: deliberate errors are one line on stderr."""
+RESUMES = "Stopped. What was finished is kept: the same command resumes."
+
+
+def run_app(app: typer.Typer, prog: str, stopped: str = RESUMES) -> None:
+    """Run a command line: deliberate errors are one line on stderr, and so is Ctrl-C."""
     try:
         status = app(prog_name=prog, standalone_mode=False)
     except ClickException as error:
@@ -43,7 +46,7 @@ def run_app(app: typer.Typer, prog: str) -> None:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(DELIBERATE) from None
     if status == STOPPED:  # what typer makes of Ctrl-C
-        print("Stopped. What was finished is kept: the same command resumes.", file=sys.stderr)
+        print(stopped, file=sys.stderr)
     raise SystemExit(status or 0)
 
 
@@ -134,6 +137,12 @@ class ProgressReporter:
     def note(self, text: str) -> None:
         """Print one sentence."""
         self._console.print(text, markup=False)
+
+    def line(self, text: str) -> None:
+        """Print a line now and then, for work that has no count of images."""
+        if time.monotonic() - self._last >= self.EVERY:
+            self._last = time.monotonic()
+            self.note(text)
 
     def tick(self, tick: Tick) -> None:
         """Move the bar, or print a line."""

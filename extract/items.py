@@ -131,6 +131,26 @@ def list_folder(root: Path) -> Listing:
     return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
 
 
+def list_files(root: Path) -> Listing:
+    """List every file below a folder, wherever it lies, or one file: items without labels.
+
+    Raises:
+        InputError: If there is no such folder or file, or the folder holds no file.
+    """
+    root, notes = Path(root), list[str]()
+    if root.is_file():
+        facts = root.stat()
+        item = Item(root.name, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        return Listing(root.resolve().parent, (item,))
+    if not root.is_dir():
+        raise InputError(f"{root} does not exist. IMAGES is a folder of images, or one image")
+    root = root.resolve()
+    items = [_item(root, path, entry, None, None) for path, entry in _walk(root, "", notes)]
+    if not items:
+        raise InputError(f"{root} holds no files. IMAGES is a folder of images, or one image")
+    return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
+
+
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is no item."""
     return name.startswith(".") or name.lower() in NOT_ITEMS
@@ -175,7 +195,7 @@ def _split_items(root: Path, name: str, split: str | None, notes: list[str]) -> 
 
 
 def _walk(root: Path, folder: str, notes: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield (path, entry) of every file below a folder of the root.
+    """Yield (path, entry) of every file below a folder of the root, or below the root itself.
 
     A link to a folder is noted and not entered. Paths are joined as text: a `Path` for each file
     would take as long as all the rest.
@@ -187,7 +207,7 @@ def _walk(root: Path, folder: str, notes: list[str]) -> Iterator[tuple[str, os.D
     for entry in entries:
         if is_hidden(entry.name):
             continue
-        path = f"{folder}/{entry.name}"
+        path = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(root, path, notes)
         elif entry.is_dir():

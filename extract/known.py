@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from extract.assemble import Place
+from extract.items import Item
 from extract.recipe import Column
 from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
@@ -35,6 +36,12 @@ class Known:
     """A file as it was read → its image key."""
     order: tuple[str, ...] = ()
     """Image keys of the newest snapshot's rows, in row order."""
+
+    def key_of(self, item: Item) -> str | None:
+        """Return the image key of an item that was read before, told by path, size and time."""
+        if not item.mtime_ns or item.trouble:
+            return None
+        return self.reads.get((item.path, item.size, item.mtime_ns))
 
     def places(self, column: Column, decoder: str) -> dict[str, Place]:
         """Map image keys to known rows of a column.

@@ -8,9 +8,10 @@ import time
 import numpy as np
 
 from extract import prepare
+from extract.cores import num_cores
 from extract.engines.engine import Engine, relative_distance
 from extract.errors import BackboneError
-from extract.plan import Plan, num_cores
+from extract.plan import Plan
 from extract.recipe import Precision
 
 

@@ -19,12 +19,13 @@ import numpy as np
 from extract import pixels
 from extract.assemble import Assembler, Row
 from extract.collector import paused
+from extract.cores import num_cores
 from extract.errors import FeatureError, ImageError, InputError
 from extract.interrupt import Interrupt
 from extract.items import Item, Listing
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
-from extract.plan import Plan, num_cores
+from extract.plan import Plan
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read
 from extract.sealing import Outcome, Sealed, seal
@@ -154,10 +155,8 @@ class Extraction:
 
     def _hinted(self, item: Item) -> Outcome:
         """Recognize a file that was read before by its path, size and time, if that may be."""
-        if not item.mtime_ns or self.plan.settings.rehash:
-            return Outcome(item=item)
-        key = self.known.reads.get((item.path, item.size, item.mtime_ns))
-        if key is None or item.trouble:
+        key = None if self.plan.settings.rehash else self.known.key_of(item)
+        if key is None:
             return Outcome(item=item)
         return Outcome(item=item, read=FileRead(item.path, item.size, item.mtime_ns, key))
 

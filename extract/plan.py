@@ -77,13 +77,6 @@ def allowed_bad(max_bad: str, items: int) -> int:
     return int(items * value / 100) if percent else int(value)
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run will do."""
@@ -104,8 +97,17 @@ class Plan:
         return {"name": spec.name, "arguments": dict(spec.arguments), "weights": spec.weights}
 
 
-def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) -> Plan:
+def make_plan(
+    settings: Settings, known: Known, store: str, reporter: Reporter, keep: bool = True
+) -> Plan:
     """Decide engine, recipe and columns.
+
+    Args:
+        settings: What is asked for.
+        known: What the store holds.
+        store: Its name, for messages.
+        reporter: Hears what takes long.
+        keep: Whether a converted backbone goes to the user's cache.
 
     Raises:
         StaleStoreError: If the store was made with another recipe.
@@ -114,7 +116,7 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
     _check_backbone(settings, known, store)
     kind = _engine_kind(settings.engine, known)
     request = _request(settings, settings.layers or (LayerRequest(),))
-    prepared = _prepare(request, kind, reporter)
+    prepared = _prepare(request, kind, reporter, keep)
     columns = with_dtype(prepared.columns, settings.dtype)
     missing = _kept_columns(known, columns)
     if known.previous is not None and not missing:
@@ -122,7 +124,7 @@ def make_plan(settings: Settings, known: Known, store: str, reporter: Reporter) 
     if missing:  # the newest snapshot has columns that were not named again: they go on
         named = [LayerRequest(c.layer, c.pooling) for c in [*missing, *columns]]
         request = _request(settings, tuple(named))
-        prepared = _prepare(request, kind, reporter)
+        prepared = _prepare(request, kind, reporter, keep)
         columns = _in_old_order([*missing, *columns], known)
     shapes = {(c.operation, c.pooling): shape for c, shape in prepared.columns}
     plan = Plan(
@@ -182,13 +184,14 @@ def _request(settings: Settings, layers: tuple[LayerRequest, ...]) -> Request:
     return Request(spec=settings.spec, image_size=settings.pixels.image_size, layers=layers)
 
 
-def _prepare(request: Request, kind: EngineKind, reporter: Reporter) -> Prepared:
+def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool) -> Prepared:
     found = cached(request, kind)
     if found is not None:
         return found
     if kind == "openvino":
-        reporter.note(f"Converting {request.spec.name} for OpenVINO, once (about 15 s) …")
-    return prepare(request, kind)
+        often = "once" if keep else "for this plan only"
+        reporter.note(f"Converting {request.spec.name} for OpenVINO, {often} (about 15 s) …")
+    return prepare(request, kind, keep)
 
 
 def _kept_columns(known: Known, columns: list[Column]) -> list[Column]:

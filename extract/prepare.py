@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "GLOG_minloglevel": "3"}
 
 
-def prepare(request: Request, kind: EngineKind) -> Prepared:
+def prepare(request: Request, kind: EngineKind, keep: bool = True) -> Prepared:
     """Return what a run needs of a backbone, from the cache where it is there and still true.
+
+    What is made goes to the cache, unless `keep` is False: then it serves this process.
 
     Raises:
         BackboneError: If the backbone or its weights cannot be had, or the converted graph
@@ -55,12 +57,14 @@ def prepare(request: Request, kind: EngineKind) -> Prepared:
     """
     if (found := cached(request, kind)) is not None:
         return found
-    scratch = _scratch()
+    scratch = _scratch() if keep else Path(tempfile.mkdtemp(prefix="headstart-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     if kind == "keras":
         _describe(*build(request), scratch)
     else:
         _in_child(request, scratch)
+    if not keep:
+        return read(scratch)
     try:
         _publish(scratch, request, kind)
         return read(place_of(request, kind))

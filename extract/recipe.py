@@ -160,17 +160,19 @@ class Recipe:
             raise StoreFormatError(f"The recipe cannot be read: {error}") from error
 
 
-def first_difference(stored: Recipe, wanted: Recipe) -> tuple[str, Any, Any] | None:
-    """Return (field, stored value, wanted value) of the first field that differs, or None.
+def differences(stored: Recipe, wanted: Recipe) -> list[tuple[str, Any, Any]]:
+    """Return (field, stored value, wanted value) of every field that differs.
 
     Fields that users set come before digests, because they say why a digest differs.
     """
     a, b = _flat(stored.to_json()), _flat(wanted.to_json())
     names = sorted(a.keys() | b.keys(), key=lambda name: (name.endswith("digest"), name))
-    for name in names:
-        if a.get(name) != b.get(name):
-            return name, a.get(name), b.get(name)
-    return None
+    return [(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
+
+
+def first_difference(stored: Recipe, wanted: Recipe) -> tuple[str, Any, Any] | None:
+    """Return the first of `differences`, or None where there is none."""
+    return next(iter(differences(stored, wanted)), None)
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -78,7 +78,8 @@ def interpolation_matrix(
     R. G. Keys, Cubic convolution interpolation for digital image processing, IEEE Transactions
     on Acoustics, Speech and Signal Processing 29 (1981), with a = -1/2.
     """
-    return _sparse_matrix(source, target, interpolation, antialias).toarray()
+    matrix = _sparse_matrix(source, target, interpolation, antialias)
+    return matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
 
 
 def _is_plain_bilinear(policy: PixelPolicy) -> bool:
@@ -126,7 +127,7 @@ def _scaled(length: int, size: int) -> int:
     return int(np.float32(length * size) / np.float32(size))
 
 
-def _along_rows(matrix: csr_array, pixels: np.ndarray) -> np.ndarray:
+def _along_rows(matrix: csr_array | np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Resize the first axis of `pixels` (n, m, 3) to (target, m, 3) float32.
 
     `matrix` (target, n or more) may take them to lie amid zeros. The zeros are never made: around
@@ -142,13 +143,17 @@ def _along_rows(matrix: csr_array, pixels: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=32)  # pictures come in few sizes, and making it takes as long as using it
 def _sparse_matrix(
     source: int, target: int, interpolation: Interpolation, antialias: bool
-) -> csr_array:
-    # Inside, because it takes 0.1 s to import and the default policy does without.
-    from scipy.sparse import csr_array
-
+) -> csr_array | np.ndarray:
     index, weights = _weights(source, target, interpolation, antialias)
     used = weights != 0
     rows = np.broadcast_to(np.arange(target)[:, None], index.shape)
+    try:
+        # Inside, because it takes 0.1 s to import and the default policy does without.
+        from scipy.sparse import csr_array
+    except ModuleNotFoundError:  # in a packed model: the zeros are made, which only takes longer
+        dense = np.zeros((target, source), np.float32)
+        dense[rows[used], index[used]] = weights[used]
+        return dense
     return csr_array((weights[used], (rows[used], index[used])), shape=(target, source))
 
 

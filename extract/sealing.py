@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -92,7 +93,9 @@ def seal(
         bad_images=sha256(bad_images_csv(table)),
         distance=known.previous.distance if known.previous else engine.distance(),
         found_at={**listing.found_at, **_weights_place(plan)},
+        split_rule=known.previous.split_rule if known.previous else None,
     )
+    store.snapshots.check_present(record)  # a gc beside this run may have taken an old shard
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
     needs_heic = any(
         "headstart[heic]" in reason for reason in table["reason"].unique().to_pylist() if reason
@@ -154,13 +157,16 @@ def _facts(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, RowFacts
 def _items(
     outcomes: Sequence[Outcome], facts: Mapping[str, tuple[int, RowFacts]], known: Known
 ) -> pa.Table:
-    split = _splits(outcomes, known)
+    decisions = _decisions(known)
+    outcomes = [_as_decided(o, decisions.get(o.item.path)) for o in outcomes]
+    split = _splits(outcomes, decisions, known)
     tables = []
     for start in range(0, len(outcomes), ITEMS_AT_ONCE):
         chosen = slice(start, start + ITEMS_AT_ONCE)
         rows = [_item_row(o, facts) for o in outcomes[chosen]]
         for row, name in zip(rows, split[chosen], strict=True):
             row["split"] = name
+            row["decided"] = decisions.get(str(row["path"]), {}).get("decided")
         tables.append(pa.Table.from_pylist(rows, schema=ITEM_SCHEMA))
     return pa.concat_tables(tables).combine_chunks()
 
@@ -176,7 +182,27 @@ def _with_further(table: pa.Table, listing: Listing) -> pa.Table:
     )
 
 
-def _splits(outcomes: Sequence[Outcome], known: Known) -> list[str]:
+def _decisions(known: Known) -> dict[str, dict[str, str]]:
+    """Map paths to what a person decided of these items: `relabel` did it, and runs keep it."""
+    if known.items is None:
+        return {}
+    decided = known.items.filter(pc.is_valid(known.items["decided"]))
+    names = ["path", "label", "split", "group", "decided"]
+    return {row["path"]: row for row in decided.select(names).to_pylist()}
+
+
+def _as_decided(outcome: Outcome, decision: Mapping[str, str] | None) -> Outcome:
+    """Put the label and group that a person chose in the place of the folder's."""
+    if decision is None:
+        return outcome
+    fields = [name for name in ("label", "group") if name in decision["decided"].split()]
+    chosen: dict[str, Any] = {name: decision[name] for name in fields}
+    return replace(outcome, item=replace(outcome.item, **chosen))
+
+
+def _splits(
+    outcomes: Sequence[Outcome], decisions: Mapping[str, Mapping[str, str]], known: Known
+) -> list[str]:
     names = [o.read.image_key if o.read else o.item.path for o in outcomes]
     units = splits.units_of(names, [o.item.group for o in outcomes])
     before = _kept_splits(known)
@@ -185,10 +211,17 @@ def _splits(outcomes: Sequence[Outcome], known: Known) -> list[str]:
         if name in before:
             kept.setdefault(unit, before[name])
     candidates = [
-        splits.Candidate(unit, o.item.label, o.item.split)
+        splits.Candidate(unit, o.item.label, o.item.split, _pinned(decisions.get(o.item.path)))
         for unit, o in zip(units, outcomes, strict=True)
     ]
-    return splits.assign(candidates, kept)
+    rule = known.previous.split_rule if known.previous else None
+    if rule is None:
+        return splits.assign(candidates, kept)
+    return splits.assign(candidates, kept, rule.seed, rule.ratios)
+
+
+def _pinned(decision: Mapping[str, str] | None) -> str | None:
+    return decision["split"] if decision and "split" in decision["decided"].split() else None
 
 
 def _kept_splits(known: Known) -> dict[str, str]:

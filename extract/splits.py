@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from extract.errors import InputError
 
 NAMES = {
     "train": ("train", "training"),
@@ -36,6 +38,8 @@ class Candidate:
     label: str | None
     given: str | None
     """The split that its folder names."""
+    pinned: str | None = None
+    """The split that a person chose for it: nothing else is asked."""
 
 
 def split_of_folder(name: str) -> str | None:
@@ -44,7 +48,10 @@ def split_of_folder(name: str) -> str | None:
 
 
 def assign(
-    candidates: Sequence[Candidate], kept: Mapping[str, str] | None = None, seed: int = 0
+    candidates: Sequence[Candidate],
+    kept: Mapping[str, str] | None = None,
+    seed: int = 0,
+    ratios: tuple[float, float, float] | None = None,
 ) -> list[str]:
     """Return the split of each candidate.
 
@@ -52,17 +59,22 @@ def assign(
         candidates: The items, in any order.
         kept: Unit → split, from an earlier snapshot; such a unit stays where it is.
         seed: Another seed gives another cut.
+        ratios: Shares of train, validation and test that a person chose: folders then decide
+            nothing. None to let folders, or the defaults, decide.
     """
-    ratios = _ratios({c.given for c in candidates})
+    if ratios is not None:
+        candidates = [replace(candidate, given=None) for candidate in candidates]
+    cut = ratios or _ratios({c.given for c in candidates})
     open_units: dict[str, dict[str, None]] = {}  # label → units, in order, without repeats
     for candidate in candidates:
-        if _is_open(candidate, ratios):
+        if _is_open(candidate, cut):
             open_units.setdefault(candidate.label or "", {})[candidate.unit] = None
-    allowed = {s for s, share in zip(SPLITS, ratios or RATIOS, strict=True) if share}
+    allowed = {s for s, share in zip(SPLITS, cut or RATIOS, strict=True) if share}
     chosen = {unit: split for unit, split in (kept or {}).items() if split in allowed}
+    chosen |= {c.unit: c.pinned for c in candidates if c.pinned is not None}
     for label in sorted(open_units):
-        chosen |= _cut(list(open_units[label]), chosen, ratios, seed)
-    return [chosen[c.unit] if _is_open(c, ratios) else str(c.given) for c in candidates]
+        chosen |= _cut(list(open_units[label]), chosen, cut, seed)
+    return [c.pinned or (chosen[c.unit] if _is_open(c, cut) else str(c.given)) for c in candidates]
 
 
 def units_of(names: Sequence[str], groups: Sequence[str | None]) -> list[str]:
@@ -86,6 +98,23 @@ def units_of(names: Sequence[str], groups: Sequence[str | None]) -> list[str]:
     return [find(name) for name in names]
 
 
+def parse_ratios(text: str) -> tuple[float, float, float]:
+    """Read "0.7/0.15/0.15", the shares of train, validation and test.
+
+    Raises:
+        InputError: If these are not three shares that sum to 1, with some for training.
+    """
+    try:
+        shares = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        shares = ()
+    if len(shares) != 3 or not min(shares) >= 0 or not shares[0] or abs(sum(shares) - 1) > 1e-6:
+        raise InputError(
+            f"--ratios are three shares that sum to 1, such as 0.7/0.15/0.15. Received: {text!r}"
+        )
+    return shares[0], shares[1], shares[2]
+
+
 def _ratios(given: set[str | None]) -> tuple[float, float, float] | None:
     """Return how what is open is to be cut; None where folders decide everything."""
     if given == {None}:
@@ -94,6 +123,8 @@ def _ratios(given: set[str | None]) -> tuple[float, float, float] | None:
 
 
 def _is_open(candidate: Candidate, ratios: tuple[float, float, float] | None) -> bool:
+    if candidate.pinned is not None:
+        return False
     return candidate.given is None or (ratios == VALIDATION_OF_TRAIN and candidate.given == "train")
 
 

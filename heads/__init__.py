@@ -1,1 +1,63 @@
-"""Heads: classifiers trained on cached features. Nothing is here yet; `extract` comes first."""
+"""Train small classifiers on cached features, and ship them with their backbone.
+
+    import heads
+
+    model = heads.fit("photos.features")             # photos.head
+    print(heads.evaluate(model).report.accuracy)     # test rows, read once
+    heads.predict(model, "new photos")               # predictions.csv
+    keras_model = heads.join(model)                  # raw images in, probabilities out
+
+Names are loaded when they are first used, so that `python -m heads --help` answers at once. No
+module has the name of a function here: importing it would put the module in the function's place.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heads.evaluation import Evaluation, evaluate
+    from heads.exporting import export
+    from heads.fitting import fit
+    from heads.joining import join
+    from heads.model import Model, load, save
+    from heads.packing import pack
+    from heads.predicting import Predictions, predict
+
+_HOMES = {
+    "Evaluation": "heads.evaluation",
+    "Model": "heads.model",
+    "Predictions": "heads.predicting",
+    "evaluate": "heads.evaluation",
+    "export": "heads.exporting",
+    "fit": "heads.fitting",
+    "join": "heads.joining",
+    "load": "heads.model",
+    "pack": "heads.packing",
+    "predict": "heads.predicting",
+    "save": "heads.model",
+}
+__all__ = [
+    "Evaluation",
+    "Model",
+    "Predictions",
+    "evaluate",
+    "export",
+    "fit",
+    "join",
+    "load",
+    "pack",
+    "predict",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'heads' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

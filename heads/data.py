@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ ROWS = 4096
 
 @dataclass(frozen=True)
 class Source:
-    """The labelled rows of a snapshot, split by split."""
+    """The labeled rows of a snapshot, split by split."""
 
     snapshot: Snapshot
     columns: tuple[Column, ...]
@@ -47,7 +48,7 @@ class Source:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Splits that hold at least one labelled row with features."""
+        """Splits that hold at least one labeled row with features."""
         return tuple(s for s in SPLITS if self.count(s))
 
     def count(self, split: str) -> int:
@@ -72,14 +73,14 @@ class Source:
         """
         self.check_split(split)
         parts = [self.snapshot.load(split, column.name) for column in self.columns]
-        return _labelled(_side_by_side(parts))
+        return _labeled(_side_by_side(parts))
 
     def load_views(self, split: str) -> np.ndarray:
         """Return (views, n, d) float32: every cached view of each row that `load` gives."""
         self.check_split(split)
         return np.stack(
             [
-                _labelled(
+                _labeled(
                     _side_by_side([self.snapshot.load(split, column.name) for column in columns])
                 ).X
                 for columns in self.views
@@ -89,9 +90,7 @@ class Source:
     @property
     def views(self) -> list[tuple[Column, ...]]:
         """The columns of each view that all of `columns` have; the first is `columns`."""
-        kept = {
-            (c.operation, c.pooling, c.dtype, c.view): c for c in self.snapshot.columns
-        }
+        kept = {(c.operation, c.pooling, c.dtype, c.view): c for c in self.snapshot.columns}
         views = []
         for view in sorted({c.view for c in self.snapshot.columns}):
             found = [kept.get((c.operation, c.pooling, c.dtype, view)) for c in self.columns]
@@ -99,15 +98,22 @@ class Source:
                 views.append(tuple(column for column in found if column is not None))
         return views
 
-    def blocks(self, split: str, rows: int = ROWS) -> Iterator[Data]:
-        """Yield what `load` gives in pieces of at most `rows` rows: memory stays bounded."""
+    def blocks(
+        self, split: str, rows: int = ROWS, *, shuffle_seed: int | None = None
+    ) -> Iterator[Data]:
+        """Yield what `load` gives in pieces of at most `rows` rows: memory stays bounded.
+
+        With `shuffle_seed` the rows come in an order that it alone decides; items are sorted by
+        path, and so by class, otherwise.
+        """
         self.check_split(split)
+        shuffle, seed = shuffle_seed is not None, shuffle_seed or 0
         streams = [
-            self.snapshot.batches(split, rows, shuffle=False, column=column.name)
+            self.snapshot.batches(split, rows, shuffle, seed, column=column.name)
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):
-            block = _labelled(_side_by_side(parts))
+            block = _labeled(_side_by_side(parts))
             if len(block):
                 yield block
 
@@ -116,7 +122,7 @@ class Source:
         if split not in SPLITS or not self.count(split):
             known = ", ".join(self.splits) or "none"
             raise HeadError(
-                f"{self.snapshot.path} has no labelled rows in split {split!r}. It has: {known}"
+                f"{self.snapshot.path} has no labeled rows in split {split!r}. It has: {known}"
             )
 
     def _in(self, split: str) -> np.ndarray:
@@ -125,8 +131,8 @@ class Source:
     @cached_property
     def _usable(self) -> np.ndarray:
         items = self.snapshot.items
-        labelled = items["label"].is_valid().to_numpy(zero_copy_only=False)
-        return labelled & _good(items)
+        labeled = items["label"].is_valid().to_numpy(zero_copy_only=False)
+        return labeled & _good(items)
 
 
 def open_source(
@@ -181,7 +187,7 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    pairs = Counter(zip(items["label"].to_pylist(), items["split"].to_pylist(), strict=True))
+    pairs = Counter(_pairs(items["label"], items["split"]))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -206,41 +212,43 @@ def check_labels(snapshot: Snapshot) -> list[str]:
     if not snapshot.record.found_at.get("images") or not root.is_dir():
         return []
     again = f"python -m extract run {root} --store {snapshot.path}"
-    names = ("path", "label", "size", "mtime_ns")
-    stored = dict(
-        zip(
-            snapshot.items["path"].to_pylist(),
-            zip(*(snapshot.items[name].to_pylist() for name in names), strict=True),
-            strict=True,
-        )
-    )
-    listed = {i.path: (i.path, i.label, i.size, i.mtime_ns) for i in list_folder(root).items}
-    gone, new = stored.keys() - listed.keys(), listed.keys() - stored.keys()
-    came_back = {_file(listed[path]): path for path in new}
+    stored = _files(*(snapshot.items[name].to_pylist() for name in ("path", "size", "mtime_ns")))
+    items = list_folder(root).items
+    listed = _files(*zip(*((i.path, i.size, i.mtime_ns) for i in items), strict=True))
+    before = dict(_pairs(snapshot.items["path"], snapshot.items["label"]))
+    now = {item.path: item.label for item in items}
     moved = [
-        (path, came_back[_file(stored[path])])
-        for path in sorted(gone)
-        if _file(stored[path]) in came_back
-        and stored[path][1] != listed[came_back[_file(stored[path])]][1]
+        (stored[file], path)
+        for file, path in listed.items()
+        if file in stored and now[path] != before[stored[file]]
     ]
     if moved:
-        before, after = moved[0]
+        old, new = min(moved)
         raise HeadError(
             f"{len(moved)} images have another label than when they were extracted, such as "
-            f"{before}, which is now {after}. Nothing is computed again: {again}"
+            f"{old}, which is now {new}. Take the labels over, nothing is computed again: {again}"
         )
+    unknown = {path for file, path in listed.items() if file not in stored} - before.keys()
+    gone = {path for file, path in stored.items() if file not in listed} - now.keys()
     notes = []
-    if new:
-        notes.append(f"{len(new)} images are new since and not trained on: {again}")
+    if unknown:
+        notes.append(f"{len(unknown)} images are new since and not trained on: {again}")
     if gone:
         notes.append(f"{len(gone)} images are gone since and still trained on: {again}")
     return notes
 
 
-def _file(facts: tuple[str, str | None, int, int]) -> tuple[str, int, int]:
-    """Return what stays when a file moves to another folder: its name, size and time."""
-    path, _, size, mtime_ns = facts
-    return path.rpartition("/")[2], size, mtime_ns
+def _files(
+    paths: Sequence[str], sizes: Sequence[int], times: Sequence[int]
+) -> dict[tuple[int, int], str]:
+    """Map (size, mtime_ns) to the path of the one file that has both: it stays through a move."""
+    files = list(zip(sizes, times, strict=True))
+    count = Counter(files)
+    return {file: path for file, path in zip(files, paths, strict=True) if count[file] == 1}
+
+
+def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:
+    return zip(keys.to_pylist(), values.to_pylist(), strict=True)
 
 
 def _good(items: pa.Table) -> np.ndarray:
@@ -254,7 +262,7 @@ def _side_by_side(parts: Sequence[Data]) -> Data:
     return Data(X, parts[0].y, parts[0].items)
 
 
-def _labelled(data: Data) -> Data:
+def _labeled(data: Data) -> Data:
     assert data.y is not None
     known = data.y >= 0
     if known.all():

@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +28,11 @@ from extract.backbones import BackboneSpec
 from extract.errors import DamagedStoreError, StoreFormatError
 from extract.prepared import Request
 from extract.recipe import Column, LayerRequest, Recipe, first_difference
-from extract.store.files import LocalFiles, sha256
+from extract.store.files import sha256
 from extract.store.reader import Snapshot
 from extract.store.records import seal, unseal
 from heads.errors import DamagedModelError, HeadError, ModelError, StaleModelError
+from heads.folder import publish_folder
 from heads.novelty import Novelty
 from heads.scoring import SCORERS, Scorer, softmax
 
@@ -174,7 +172,7 @@ def save(model: Model, path: str | Path) -> Model:
     listed = {name: [len(data), sha256(data)] for name, data in files.items()}
     files[RECORD] = seal("model", {**model.record, "files": listed})
     try:
-        _publish(path, files)
+        publish_folder(path, files)
     except OSError as error:
         raise ModelError(
             f"The model cannot be written to {path}: {error.strerror or error}. Give --out a "
@@ -199,7 +197,7 @@ def load(path: str | Path) -> Model:
         )
     try:
         facts = unseal("model", str(path / RECORD), (path / RECORD).read_bytes())
-        files = {name: _read(path / name, *listed) for name, listed in facts["files"].items()}
+        files = {name: _read(path, name, *listed) for name, listed in facts["files"].items()}
         return _from_record(facts, files, path)
     except (StoreFormatError, ModelError):
         raise
@@ -247,40 +245,11 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return sink.getvalue()
 
 
-def _publish(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder beside `path`, sync it, and give it the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    disk = LocalFiles(scratch)
-    try:
-        disk.make_folder("")
-        for name, data in files.items():
-            disk.write_new(name, data)
-            disk.fsync(name)
-        disk.fsync("")
-        _replace(scratch, path)
-        LocalFiles(path.parent).fsync("")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _replace(scratch: Path, path: Path) -> None:
-    """Move a finished folder over an older one; if that fails, the older one comes back."""
-    if not path.exists():
-        os.replace(scratch, path)
-        return
-    before = scratch.with_suffix(".before")
-    os.replace(path, before)
-    try:
-        os.replace(scratch, path)
-    except BaseException:
-        os.replace(before, path)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _read(path: Path, size: int, digest: str) -> bytes:
-    if path.name != os.path.basename(path) or not path.is_file():
+def _read(folder: Path, name: str, size: int, digest: str) -> bytes:
+    if Path(name).name != name:
+        raise DamagedModelError(f"{folder / RECORD} names a file outside its folder: {name!r}")
+    path = folder / name
+    if not path.is_file():
         raise DamagedModelError(f"{path} is missing. Train it anew: python -m heads fit STORE")
     data = path.read_bytes()
     if (len(data), sha256(data)) != (size, digest):
@@ -347,6 +316,4 @@ def _number(cell: str) -> Any:
 
 
 def _with_path(model: Model, path: Path) -> Model:
-    from dataclasses import replace
-
     return replace(model, path=path)

@@ -4,7 +4,7 @@ Every head ends here, whoever trained it: `model.py` saves these arrays, `predic
 folder compute with them, `join.py` turns them into Keras layers. Nothing but NumPy is imported,
 so that predicting starts in a fraction of a second.
 
-    dense       x @ kernel_0 + bias_0, activation, x @ kernel_1 + bias_1, ... ; linear heads have one
+    dense       x @ kernel_0 + bias_0, activation, x @ kernel_1 + bias_1, ...; a linear head has one
     prototype   scale * cosine(x - center, prototype of each class)
     neighbors   log of the share of each class among the nearest rows, by cosine
 """
@@ -12,14 +12,14 @@ so that predicting starts in a fraction of a second.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
-ROWS = 4096
-"""Rows that are scored at once, so that memory does not grow with the data set."""
+CELLS = 2**24
+"""Cosines that are held at once, 64 MB, so that memory does not grow with the data set."""
 
 
 class Scorer(ABC):
@@ -57,16 +57,23 @@ def _relu(x: np.ndarray) -> np.ndarray:
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
-    return x / (1 + np.exp(-x))
+    return 0.5 * x * (1 + np.tanh(0.5 * x))  # exp(-x) would overflow far below 0
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     # The form with tanh, which is `keras.activations.gelu(x, approximate=True)`.
-    inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)
+    with np.errstate(over="ignore"):  # tanh of infinity is 1
+        inner = np.sqrt(2 / np.pi).astype(x.dtype) * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + np.tanh(inner))
 
 
-ACTIVATIONS = {"linear": lambda x: x, "relu": _relu, "silu": _silu, "gelu": _gelu, "tanh": np.tanh}
+ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda x: x,
+    "relu": _relu,
+    "silu": _silu,
+    "gelu": _gelu,
+    "tanh": np.tanh,
+}
 """Names as `keras.activations` has them; `gelu` is the approximate form."""
 
 
@@ -162,19 +169,20 @@ class Neighbors(Scorer):
     classes: int
 
     def logits(self, X: np.ndarray) -> np.ndarray:
-        shares = np.empty((len(X), self.classes), np.float32)
-        for start in range(0, len(X), ROWS):
-            shares[start : start + ROWS] = self._shares(X[start : start + ROWS])
+        votes = np.empty((len(X), self.classes), np.float32)
+        step = max(1, CELLS // len(self.rows))
+        for start in range(0, len(X), step):
+            votes[start : start + step] = self._votes(X[start : start + step])
         # One more vote, spread over the classes, so that no logit is infinite (Laplace).
-        votes = shares * self.num_neighbors + 1 / self.classes
-        return np.log(votes / (self.num_neighbors + 1)).astype(np.float32)
+        voters = min(self.num_neighbors, len(self.rows))
+        return np.log((votes + np.float32(1 / self.classes)) / (voters + 1))
 
-    def _shares(self, X: np.ndarray) -> np.ndarray:
+    def _votes(self, X: np.ndarray) -> np.ndarray:
+        """Return (n, classes) int64: how many of the nearest rows are of each class."""
         cosines = unit(np.asarray(X, np.float32) - self.center) @ self.rows.T  # (n, m)
-        nearest = largest(cosines, self.num_neighbors)
-        votes = np.zeros((len(X), self.classes), np.float32)
-        np.add.at(votes, (np.arange(len(X))[:, None], self.codes[nearest]), 1)
-        return votes / nearest.shape[1]
+        query, row = nearest(cosines, self.num_neighbors)
+        cells = query * self.classes + self.codes[row]
+        return np.bincount(cells, minlength=len(X) * self.classes).reshape(len(X), self.classes)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"rows": self.rows, "codes": self.codes, "center": self.center}
@@ -193,9 +201,7 @@ class Neighbors(Scorer):
         )
 
 
-SCORERS: dict[str, type[Scorer]] = {
-    scorer.kind: scorer for scorer in (Dense, Prototype, Neighbors)
-}
+SCORERS: dict[str, type[Scorer]] = {scorer.kind: scorer for scorer in (Dense, Prototype, Neighbors)}
 
 
 def two_columns(logits: np.ndarray) -> np.ndarray:
@@ -218,8 +224,29 @@ def unit(X: np.ndarray) -> np.ndarray:
     return X / np.where(norm > 0, norm, 1)
 
 
+def nearest(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the `count` largest of each row are, as row and column indices.
+
+    Both are (n * count,) int64, in row-major order; ties at the edge go to the lower columns. The
+    order within a row is not by size: that would take ten times as long.
+    """
+    columns = values.shape[1]
+    count = min(count, columns)
+    edge = np.partition(values, columns - count, axis=1)[:, columns - count]
+    row, column = np.nonzero(values >= edge[:, None])
+    if len(row) > count * len(values):  # some rows have ties at their edge
+        tie = values[row, column] == edge[row]
+        num_ties = np.bincount(row[tie], minlength=len(values))
+        num_above = np.bincount(row[~tie], minlength=len(values))
+        before = np.cumsum(num_ties) - num_ties  # ties of the rows above
+        rank = np.cumsum(tie) - 1 - before[row]  # of each tie, among those of its row
+        kept = ~tie | (rank < count - num_above[row])
+        row, column = row[kept], column[kept]
+    return row, column
+
+
 def largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return the column indices of the `count` largest of each row, largest first; ties by index."""
+    """Return columns of the `count` largest of each row, largest first; ties go by index."""
     count = min(count, values.shape[1])
     if count < values.shape[1]:
         # A tie at the edge is settled by index: everything above the edge, then the first of it.

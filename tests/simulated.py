@@ -67,6 +67,9 @@ class SimulatedFiles:
     def read(self, name):
         return self._get(name).data
 
+    def view(self, name):
+        return memoryview(self.read(name))
+
     def read_into(self, name, offset, buffers):
         data, done = self._get(name).data, 0
         for buffer in buffers:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import extract
+import heads
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {"extract": set(), "heads": {"extract"}, "finetune": {"extract", "heads"}}
@@ -41,6 +42,9 @@ def test_imports_point_one_way(path):
         ("extract/recipe.py", {"store", "engines", "pixels", "items", "pipeline"}),
         ("extract/store/shards.py", {"pixels", "items", "engines", "backbones", "pipeline"}),
         ("extract/engines/openvino.py", {"store", "pixels", "items", "pipeline", "plan"}),
+        ("heads/scoring.py", {"store", "data", "model", "sklearn_heads"}),
+        ("heads/inference.py", {"store", "data", "model", "reader", "pixels"}),
+        ("heads/data.py", {"model", "estimators", "train", "fitting"}),
     ],
 )
 def test_stations_do_not_know_each_other(station, strangers):
@@ -49,7 +53,7 @@ def test_stations_do_not_know_each_other(station, strangers):
     assert not parts & strangers
 
 
-@pytest.mark.parametrize("module", ["extract", "extract.cli"])
+@pytest.mark.parametrize("module", ["extract", "extract.cli", "heads", "heads.cli"])
 def test_the_command_line_imports_nothing_heavy(module):
     """`python -m extract --help` answers at once."""
     code = f"import sys, {module}; print(*sys.modules)"
@@ -58,11 +62,20 @@ def test_the_command_line_imports_nothing_heavy(module):
     assert not HEAVY & set(loaded)
 
 
-def test_the_public_face_is_what_it_names():
-    assert all(getattr(extract, name) is not None for name in extract.__all__)
-    assert dir(extract) == extract.__all__
+@pytest.mark.parametrize("package", [extract, heads])
+def test_the_public_face_is_what_it_names(package):
+    assert all(callable(getattr(package, name)) for name in package.__all__)
+    assert dir(package) == package.__all__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = extract.nothing
+        _ = package.nothing
+
+
+@pytest.mark.parametrize("package", [extract, heads])
+def test_no_module_hides_a_public_name(package):
+    """Importing `heads.fit` as a module would put it where the function of that name is."""
+    folder = ROOT / package.__name__
+
+    assert not [name for name in package.__all__ if (folder / f"{name}.py").exists()]
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_else():

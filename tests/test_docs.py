@@ -10,10 +10,18 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from extract.cli import app
+import extract.cli
+import heads.cli
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARAMETERS = {
+    package: {c: {o for p in command.params for o in p.opts} for c, command in commands.items()}
+    for package, commands in {
+        "extract": get_command(extract.cli.app).commands,
+        "heads": get_command(heads.cli.app).commands,
+    }.items()
+}
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -24,6 +32,7 @@ def blocks(language):
 def shape(text):
     """Reduce output to its words: counts, times, rates and digests differ between machines."""
     text = re.sub(r"\b[0-9a-f]{16}…", "DIGEST", text)
+    text = re.sub(r"\b[KMG]?B/s", "RATE", text)
     return [re.sub(r"[\d.,]+", "N", " ".join(line.split())) for line in text.strip().splitlines()]
 
 
@@ -86,18 +95,17 @@ def test_no_block_goes_untested():
     assert {name for name, _ in BLOCKS} <= {"console", "python", "sh"}
 
 
-def test_every_command_is_in_the_readme():
-    commands = get_command(app).commands
+@pytest.mark.parametrize("package", PARAMETERS)
+def test_every_command_is_in_the_readme(package):
+    named = re.findall(rf"^\| `python -m {package} (\w+)", README, re.MULTILINE)
 
-    assert commands.keys() == set(re.findall(r"^\| `python -m extract (\w+)", README, re.MULTILINE))
+    assert PARAMETERS[package].keys() == set(named)
 
 
 def test_the_options_that_the_readme_names_exist():
-    parameters = {
-        opt for c in get_command(app).commands.values() for p in c.params for opt in p.opts
-    }
+    known = {o for commands in PARAMETERS.values() for opts in commands.values() for o in opts}
 
-    assert {o for o in re.findall(r"--[a-z][a-z-]+", README) if o != "--help"} <= parameters
+    assert {o for o in re.findall(r"--[a-z][a-z-]+", README) if o != "--help"} <= known
 
 
 def test_files_that_documents_link_to_exist():

@@ -13,5 +13,5 @@
 `files.py` knows how to write durably, `shards.py` what reading and writing rows promises,
 `file_shards.py` keeps it through `zarr_shards.py` and `hdf5_shards.py`; `header.py`, `commits.py`
 and `snapshots.py` are the records, `reader.py` is how features and labels leave, `verify.py` what
-must hold of it all.
+must hold of it all, `gc.py` what may go.
 """

@@ -171,7 +171,6 @@ def parse(digest: str, data: bytes) -> Commit:
     rows = [*map(partial(tuple.__new__, RowFacts), plain)]  # three times as quick as a call
     for index, (stage, reason) in reasons.items():
         rows[int(index)] = rows[int(index)]._replace(stage=stage, reason=reason)
-    reads = facts["reads"]
     own = {key: key for key in facts["image_keys"]}  # the same text is held once
     commit = Commit(
         recipe_key=facts["recipe_key"],
@@ -180,7 +179,8 @@ def parse(digest: str, data: bytes) -> Commit:
         rows=tuple(rows),
         row_digests=tuple(facts["row_digests"]),
         reads=tuple(
-            FileRead(path, size, time, own.get(key, key)) for path, size, time, key in reads
+            FileRead(path, size, time, own.get(key, key))
+            for path, size, time, key in facts["reads"]
         ),
         decoder=facts["decoder"],
         signature=facts["signature"],

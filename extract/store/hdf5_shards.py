@@ -12,6 +12,7 @@ import io
 import h5py
 import numpy as np
 
+from extract.store.files import Buffer
 from extract.store.shards import Grid, ShardFormat, damaged
 
 DATASET = "features"
@@ -32,7 +33,7 @@ class HDF5Format(ShardFormat):
             offset = dataset.id.get_offset()
             return file.id.get_file_image(), offset, grid.row_bytes * grid.chunk_rows
 
-    def decode(self, data: bytes, rows: int, grid: Grid) -> np.ndarray:
+    def parse(self, data: bytes | Buffer, rows: int, grid: Grid) -> list[np.ndarray]:
         try:
             with h5py.File(io.BytesIO(data), "r") as file:
                 dataset = file[DATASET]
@@ -42,6 +43,6 @@ class HDF5Format(ShardFormat):
                         f"holds {dataset.shape} {dataset.dtype}, expected "
                         f"{(rows, *grid.row_shape)} {grid.dtype}",
                     )
-                return dataset[...]
+                return [dataset[...]]
         except (OSError, KeyError) as error:
             raise damaged("an HDF5 shard", f"cannot be parsed: {error}") from error

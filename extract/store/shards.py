@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from extract.errors import DamagedStoreError
-from extract.store.files import sha256
+from extract.store.files import Buffer, sha256
 
 SHARD_BYTES = 64 << 20
 """A shard holds at most this many bytes, so that memory does not grow with the layer."""
@@ -128,12 +128,19 @@ class ShardFormat(ABC):
         """Return (bytes of the file, offset of the first chunk, stride between chunks)."""
 
     @abstractmethod
-    def decode(self, data: bytes, rows: int, grid: Grid) -> np.ndarray:
-        """Parse a file by the format's own rules, checksums included, into (rows, *row_shape).
+    def parse(self, data: bytes | Buffer, rows: int, grid: Grid) -> list[np.ndarray]:
+        """Read a file by the format's own rules, checksums included.
+
+        Returns:
+            Pieces of (n, *row_shape) that together are `rows` rows; perhaps views of `data`.
 
         Raises:
             DamagedStoreError: If it is not a whole shard of this shape and type.
         """
+
+    def decode(self, data: bytes | Buffer, rows: int, grid: Grid) -> np.ndarray:
+        """Return what `parse` reads as one array of its own, (rows, *row_shape)."""
+        return np.concatenate(self.parse(data, rows, grid))
 
 
 class MemoryShards(FeatureShards):

@@ -13,8 +13,8 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -43,9 +43,11 @@ ITEM_SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("decided", pa.string()),
     ]
 )
-"""Columns of an items table; `row` is -1 where there are no bytes to have a row."""
+"""Columns of an items table; `row` is -1 where there are no bytes to have a row, and `decided`
+names what a person decided of an item, such as "label split": a run keeps that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,14 @@ class SnapshotColumn:
     row_shape: tuple[int, ...]
     digests: tuple[str, ...]
     refs: tuple[ShardRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """Shares of train, validation and test, and the seed of the cut."""
+
+    ratios: tuple[float, float, float]
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,10 @@ class SnapshotRecord:
     distance: float | None = None
     """Relative distance to float32 on the probes, where precision is another."""
     found_at: Mapping[str, str] = field(default_factory=dict)
+    split_rule: SplitRule | None = None
+    """How a person had the items cut; new ones are cut likewise."""
+    replaces: int = 0
+    """Number of the snapshot that this one is without some images; 0 for none."""
     number: int = 0
 
 
@@ -123,7 +137,12 @@ class Snapshots:
         if (len(data), sha256(data)) != tuple(record.files[name]):
             raise damaged(name, "was altered")
         with pq.ParquetFile(io.BytesIO(data)) as file:  # read_table imports pyarrow.dataset for it
-            return file.read(use_threads=False)
+            items = file.read(use_threads=False)
+        if "decided" not in items.column_names:  # sealed before anybody could decide
+            place = ITEM_SCHEMA.get_field_index("decided")  # the user's further columns follow ours
+            nobody = pa.nulls(len(items), pa.string())
+            items = items.add_column(place, ITEM_SCHEMA.field(place), nobody)
+        return items
 
     def check_present(self, record: SnapshotRecord) -> None:
         """Raise `DamagedStoreError` for a file that is missing or has another size."""
@@ -142,21 +161,52 @@ class Snapshots:
 
     def seal(self, record: SnapshotRecord, items: pa.Table) -> int:
         """Write a new snapshot and return its number; losing a race takes the next number."""
-        table = parquet_bytes(items)
+        return self.seal_all([(record, items)])[0]
+
+    def seal_all(self, snapshots: Sequence[tuple[SnapshotRecord, pa.Table]]) -> list[int]:
+        """Write several snapshots and return their rising numbers.
+
+        The last one's record is written first, so that whoever looks meanwhile, or after a power
+        cut, finds it as the newest.
+        """
+        sealed: list[tuple[int, bytes]] = []
         with disk_errors("the snapshot"):
-            number = self._free_number()
-            while not publish(self._files, items_name(number), table):
-                number += 1
-            files = {**record.files, items_name(number): (len(table), sha256(table))}
-            data = seal("snapshot", _to_json(record, number, files))
-            if not publish(self._files, record_name(number), data):
-                raise AssertionError(f"{record_name(number)} appeared beside our items")
-            publish_copy(self._files, BAD_IMAGES, bad_images_csv(items))
-        return number
+            for record, items in snapshots:
+                table = parquet_bytes(items)
+                number = self._free_number()
+                while not publish(self._files, items_name(number), table):
+                    number += 1
+                files = {**record.files, items_name(number): (len(table), sha256(table))}
+                sealed.append((number, seal("snapshot", _to_json(record, number, files))))
+            for number, data in reversed(sealed):
+                if not publish(self._files, record_name(number), data):
+                    raise AssertionError(f"{record_name(number)} appeared beside our items")
+            publish_copy(self._files, BAD_IMAGES, bad_images_csv(snapshots[-1][1]))
+        return [number for number, _ in sealed]
 
     def _free_number(self) -> int:
         used = [re.match(r"(\d{6,})\.", name) for name in self._files.list("snapshots")]
         return max((int(match[1]) for match in used if match), default=0) + 1
+
+
+def follow(
+    record: SnapshotRecord, items: pa.Table, columns: Iterable[SnapshotColumn] | None = None
+) -> SnapshotRecord:
+    """Return the record of a snapshot like another one, with other items or shards.
+
+    Its root digest is the other one's: who changes the images says so with `replace`.
+    """
+    kept = record.columns if columns is None else tuple(columns)
+    probes = {n: facts for n, facts in record.files.items() if n.startswith("probes/")}
+    return replace(
+        record,
+        columns=kept,
+        files={ref.file: (ref.size, ref.sha256) for c in kept for ref in c.refs} | probes,
+        classes=tuple(sorted({x for x in items["label"].to_pylist() if x is not None})),
+        items_digest=items_digest(items),
+        bad_images=sha256(bad_images_csv(items)),
+        replaces=0,
+    )
 
 
 def record_name(number: int) -> str:
@@ -223,6 +273,8 @@ def _to_json(
         "bad_images": record.bad_images,
         "distance": record.distance,
         "found_at": dict(record.found_at),
+        "split_rule": None if record.split_rule is None else asdict(record.split_rule),
+        "replaces": record.replaces,
     }
 
 
@@ -247,5 +299,11 @@ def _from_json(facts: Mapping[str, Any]) -> SnapshotRecord:
         bad_images=facts["bad_images"],
         distance=facts["distance"],
         found_at=facts["found_at"],
+        split_rule=_split_rule(facts.get("split_rule")),
+        replaces=facts.get("replaces", 0),
         number=facts["number"],
     )
+
+
+def _split_rule(facts: Mapping[str, Any] | None) -> SplitRule | None:
+    return None if facts is None else SplitRule(tuple(facts["ratios"]), facts["seed"])

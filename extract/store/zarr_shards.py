@@ -17,6 +17,7 @@ import struct
 import google_crc32c
 import numpy as np
 
+from extract.store.files import Buffer
 from extract.store.shards import Grid, ShardFormat, damaged
 
 ABSENT = 2**64 - 1
@@ -41,15 +42,14 @@ class ZarrFormat(ShardFormat):
         data[num_chunks * stride :] = _index(num_chunks, stride, grid)
         return bytes(data), 0, stride
 
-    def decode(self, data: bytes, rows: int, grid: Grid) -> np.ndarray:
-        index = _read_index(data, grid)
-        out = np.empty((rows, *grid.row_shape), grid.little_endian)
+    def parse(self, data: bytes | Buffer, rows: int, grid: Grid) -> list[np.ndarray]:
+        file = np.frombuffer(data, np.uint8)
+        index = _read_index(file, grid)
+        pieces = []
         for first in range(0, rows, grid.chunk_rows):
             offset, size = index[first // grid.chunk_rows]
-            chunk = _read_chunk(data, offset, size, grid)
-            count = min(grid.chunk_rows, rows - first)
-            out[first : first + count] = chunk[:count]
-        return out
+            pieces.append(_read_chunk(file, offset, size, grid)[: rows - first])
+        return pieces
 
 
 def _padded(rows: np.ndarray, grid: Grid) -> bytes:
@@ -58,7 +58,7 @@ def _padded(rows: np.ndarray, grid: Grid) -> bytes:
     return chunk.tobytes()
 
 
-def _crc(data: bytes) -> bytes:
+def _crc(data: bytes | np.ndarray) -> bytes:
     return struct.pack("<I", google_crc32c.value(data))
 
 
@@ -70,20 +70,20 @@ def _index(num_chunks: int, stride: int, grid: Grid) -> bytes:
     return index + _crc(index)
 
 
-def _read_index(data: bytes, grid: Grid) -> list[tuple[int, int]]:
+def _read_index(data: np.ndarray, grid: Grid) -> list[tuple[int, int]]:
     size = 16 * (grid.shard_rows // grid.chunk_rows)
     index, check = data[-size - CRC_BYTES : -CRC_BYTES], data[-CRC_BYTES:]
-    if len(index) != size or _crc(index) != check:
+    if len(index) != size or _crc(index) != check.tobytes():
         raise damaged("a zarr shard", "has an index whose crc32c does not fit")
-    return [tuple(pair) for pair in np.frombuffer(index, "<u8").reshape(-1, 2).tolist()]
+    return [tuple(pair) for pair in index.view("<u8").reshape(-1, 2).tolist()]
 
 
-def _read_chunk(data: bytes, offset: int, size: int, grid: Grid) -> np.ndarray:
+def _read_chunk(data: np.ndarray, offset: int, size: int, grid: Grid) -> np.ndarray:
     chunk_bytes = grid.row_bytes * grid.chunk_rows
     end = offset + chunk_bytes
     if size != chunk_bytes + CRC_BYTES or end + CRC_BYTES > len(data):
         raise damaged("a zarr shard", "lacks a chunk that holds rows")
     chunk = data[offset:end]
-    if _crc(chunk) != data[end : end + CRC_BYTES]:
+    if _crc(chunk) != data[end : end + CRC_BYTES].tobytes():
         raise damaged("a zarr shard", "has a chunk whose crc32c does not fit")
-    return np.frombuffer(chunk, grid.little_endian).reshape(grid.chunk_rows, *grid.row_shape)
+    return chunk.view(grid.little_endian).reshape(grid.chunk_rows, *grid.row_shape)

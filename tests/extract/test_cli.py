@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from typer.main import get_command
 
-from extract import console
 from extract.cli import app
 from tests.helpers import tree
 
@@ -24,20 +24,6 @@ OBJECT = {
 }
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """A function that runs a command line and returns (status, stdout, stderr)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["extract", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            console.run_app(app, "python -m extract")
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
-
-
 def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone):
     status, out, _ = cli("run", photos, "--backbone", "digits")
 
@@ -45,6 +31,16 @@ def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone)
     assert "13 items = 13 good + 0 undecodable + 0 unreadable" in out
     assert "12 distinct images: 12 extracted, 0 copied, 0 reused" in out
     assert out.splitlines()[-1] == f"Next: python -m extract info {photos}.features"
+
+
+def test_plan_says_what_a_run_would_do_and_gives_its_command(cli, photos, fake_backbone):
+    before = tree(photos.parent)
+    status, out, _ = cli("run", photos, "--backbone", "digits", "--plan")
+
+    assert status == 0
+    assert "13 items: 0 known, 13 to read; up to 13 images to extract" in out
+    assert out.splitlines()[-1] == f"Next: python -m extract run {photos} --backbone digits"
+    assert tree(photos.parent) == before
 
 
 def test_json_is_one_object_alone_on_stdout(cli, photos, fake_backbone):
@@ -181,7 +177,7 @@ def test_inputs_that_cannot_be_used_end_with_1_and_one_line(cli, tmp_path, name,
 
 
 def test_help_has_an_example_for_every_command(cli):
-    for command in ("run", "info", "verify", "repair", "backbones", "demo"):
+    for command in get_command(app).commands:
         status, out, _ = cli(command, "--help")
 
         assert status == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.splits import Candidate, assign, counts, split_of_folder
+from extract.splits import Candidate, assign, counts, split_of_folder, units_of
 
 units = st.lists(
     st.tuples(st.integers(0, 40).map(str), st.sampled_from(["cats", "dogs", None])), max_size=60
@@ -120,3 +120,27 @@ def test_the_cut_stays_the_same():
 
     assert [i for i, s in enumerate(splits) if s == "test"] == [12, 16, 19]
     assert [i for i, s in enumerate(splits) if s == "validation"] == [2, 5, 10]
+
+
+def test_copies_and_groups_and_chains_of_both_are_one_unit():
+    names = ["a", "b", "b", "c", "d", "e"]
+    groups = ["g", "g", "h", "h", None, None]
+    found = units_of(names, groups)
+
+    assert found == [found[0]] * 4 + ["d", "e"]
+
+
+def test_units_do_not_depend_on_the_order_of_items():
+    names, groups = ["a", "b", "b", "c", "d"], ["g", "g", "h", "h", "k"]
+    order = [3, 1, 4, 0, 2]
+    mixed = units_of([names[i] for i in order], [groups[i] for i in order])
+
+    assert mixed == [units_of(names, groups)[i] for i in order]
+
+
+def test_what_a_person_pinned_is_not_asked_again():
+    pinned = [Candidate(str(i), "cats", None, "test") for i in range(5)]
+    free = [Candidate(str(i), "cats", None) for i in range(5, 10)]
+
+    assert assign(pinned + free)[:5] == ["test"] * 5
+    assert set(assign(pinned + free, ratios=(1.0, 0.0, 0.0))[5:]) == {"train"}

@@ -1,0 +1,88 @@
+"""Heads: every figure that they must reach, side by side in one run.
+
+    python -m benchmarks.bench_heads --shared ../shared [--only linear,workflow]
+
+- linear       `logistic` and `ridge` beside scikit-learn (`benchmarks.heads_linear`)
+- trajectory   a Keras head on cached features beside the same head in the graph, epoch by epoch
+               (`benchmarks.trajectory`)
+- workflow     `extract run` and `heads fit` beside ten epochs in the graph, as whole processes
+               (`benchmarks.workflow`)
+- accuracy     logistic heads on photographs: validation of cats_dogs, test of beans
+
+What each leaves out is in the docstring of its module. All of it takes about ten minutes on two
+cores, most of them the in-graph script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import extract
+import heads
+from benchmarks import heads_linear, trajectory, workflow
+from benchmarks.timing import machine
+
+FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
+ACCURACY_GOALS = {
+    ("cats_dogs_200px", "validation", 0.35): 0.960,
+    ("beans_256px", "test", 0.35): 0.875,
+    ("cats_dogs_200px", "validation", 1.0): 0.985,
+    ("beans_256px", "test", 1.0): 0.90,
+}
+
+
+def measure_accuracy(shared: Path) -> dict[str, Any]:
+    """Return the accuracy of the default head for each of `ACCURACY_GOALS`."""
+    found = {}
+    for (name, split, alpha), goal in ACCURACY_GOALS.items():
+        weights = "imagenet" if alpha != 1.0 else str(shared / FULL_WEIGHTS)
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            store = Path(folder) / "photos.features"
+            extract.run(shared / "data" / name, store, arguments={"alpha": alpha}, weights=weights)
+            report = heads.evaluate(heads.fit(store), split=split).report
+        found[f"{name} {split}, alpha {alpha}"] = {"accuracy": report.accuracy, "goal": goal}
+    return found
+
+
+def show_accuracy(facts: Mapping[str, Any]) -> list[str]:
+    """Return a line for each accuracy, beside what it must reach."""
+    return [
+        f"{name}: {found['accuracy']:.4f} (at least {found['goal']:.3f})"
+        for name, found in facts.items()
+    ]
+
+
+PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = {
+    "linear": (lambda shared: heads_linear.measure(), heads_linear.verdict),
+    "trajectory": (trajectory.measure, trajectory.verdict),
+    "workflow": (workflow.measure, workflow.verdict),
+    "accuracy": (measure_accuracy, show_accuracy),
+}
+
+
+def main(shared: Path, parts: Sequence[str] = tuple(PARTS)) -> dict[str, Any]:
+    """Measure the parts in turn; return what `--json` prints."""
+    results: dict[str, Any] = {"machine": machine()}
+    for name in parts:
+        measure, verdict = PARTS[name]
+        results[name] = measure(shared)
+        for line in verdict(results[name]):
+            print(line, file=sys.stderr)
+    return results
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    measured = main(options.shared.resolve(), options.only.split(","))
+    if options.json:
+        print(json.dumps(measured))

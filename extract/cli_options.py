@@ -1,0 +1,115 @@
+"""Arguments and options that several commands take, written once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def run_options(
+    backbone: Annotated[
+        str, typer.Option(help="A name that `python -m extract backbones` lists.")
+    ] = "mobilenet_v2",
+    backbone_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:POOLING]",
+            help="Layer output to keep, pooled by avg, max, flatten or none; repeatable. "
+            "(default: the last map, averaged)",
+        ),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Type of the forward pass: float32 or bfloat16.")
+    ] = "float32",
+    format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
+    engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
+    interpolation: Annotated[
+        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
+    ] = "bilinear",
+    antialias: Annotated[
+        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
+    ] = False,
+    crop_to_aspect_ratio: Annotated[
+        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
+    ] = False,
+    pad_to_aspect_ratio: Annotated[
+        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
+    ] = False,
+    exif_orientation: Annotated[
+        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
+    ] = True,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per call of OpenVINO; with Keras its shape is fixed.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Threads that read and decode; 0 for one per core.")
+    ] = 0,
+    max_bad: Annotated[
+        str,
+        typer.Option(metavar="N|P%", help="With more bad images than this, end with status 3."),
+    ] = "10%",
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read every byte again, whatever sizes and times say."),
+    ] = False,
+) -> Any:
+    """Return the options as `extract.plan.Settings`."""
+    from extract.api import settings_of
+    from extract.backbones import parse_arguments
+
+    return settings_of(
+        backbone=backbone,
+        arguments=parse_arguments(backbone_arg or []),
+        weights=weights,
+        image_size=image_size,
+        layers=layer or [],
+        dtype=dtype,
+        precision=precision,
+        format=format,
+        engine=engine,
+        interpolation=interpolation,
+        antialias=antialias,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        exif_orientation=exif_orientation,
+        batch_size=batch_size,
+        workers=workers,
+        max_bad=max_bad,
+        rehash=rehash,
+    )
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `run` in the place of its argument `settings`."""
+    shared = inspect.signature(run_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def with_options(**words: Any) -> None:
+        options = {name: words.pop(name) for name in shared}
+        command(**words, settings=run_options(**options))
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        parameters.extend(shared.values() if parameter.name == "settings" else [parameter])
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+    return with_options

@@ -1,0 +1,107 @@
+"""Set aside what is damaged, and compute it again from the images, where they are found.
+
+What is recomputed is what the newest snapshot's items refer to: images that came, went or moved
+since are the next run's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from extract.api import extract_listing
+from extract.errors import HeadstartError
+from extract.items import Listing
+from extract.known import Known, read_known
+from extract.plan import Settings
+from extract.progress import Reporter, Silent
+from extract.store.files import read_errors
+from extract.store.reader import Store
+from extract.store.verify import set_aside, verify
+from extract.stored import Memory, remember
+
+ROUNDS = 2
+"""What only older snapshots name is given up in the second round: no run brings it back."""
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What a repair did."""
+
+    moved: list[str] = field(default_factory=list)
+    """Files that are in `damaged/` now."""
+    extracted: int = 0
+    """Images that went through the backbone again."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """What is still wrong."""
+    snapshot: int | None = None
+    """The newest snapshot; None where nothing had to be made anew, or it could not."""
+    todo: str = ""
+    """Why it was not finished; empty where it was."""
+
+
+def repair(
+    path: str | Path,
+    images: str | Path | None = None,
+    *,
+    weights: str | None = None,
+    reporter: Reporter | None = None,
+) -> Repaired:
+    """Move damaged and foreign files to `damaged/`, and make anew what they held.
+
+    Args:
+        path: The store's folder.
+        images: Where the images are now; where they were last, by default.
+        weights: The weights file, if it is not where it was.
+        reporter: Hears progress.
+
+    Returns:
+        What was moved, and what is still to do: where the images or the recipe are not found, the
+        damaged files are set aside all the same, and the run that made the store computes them.
+
+    Raises:
+        StoreError: If there is no store.
+        StoreWriteError: If the disk refuses.
+    """
+    done = Repaired(problems=verify(path).problems)
+    for _ in range(ROUNDS):
+        if not done.problems or done.todo:
+            break
+        memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
+        moved = set_aside(path, done.problems)
+        done.moved += moved
+        done.problems = verify(path, quick=True).problems
+        if not done.problems and not any(name.startswith("snapshots/") for name in moved):
+            break  # what was moved was foreign
+        try:
+            listing, settings = _work(memory, moved, images, weights)
+            store = Store.at(path, settings.format)
+            summary = extract_listing(listing, store, settings, reporter or Silent())
+        except HeadstartError as error:
+            done.todo = str(error)
+        else:
+            done.extracted += summary.extracted
+            done.snapshot = summary.snapshot
+        done.problems = verify(path).problems
+    return done
+
+
+def _work(
+    memory: Memory, moved: Sequence[str], images: str | Path | None, weights: str | None
+) -> tuple[Listing, Settings]:
+    """Return the run that makes anew what was moved."""
+    settings = memory.settings(weights)
+    with read_errors(memory.store):
+        known = read_known(Store.at(memory.store))
+    if known.items is None or any(_is_newer_snapshot(name, known) for name in moved):
+        return memory.listing(images, "--images"), settings
+    return memory.listing(images, "--images", known.items), settings
+
+
+def _is_newer_snapshot(name: str, known: Known) -> bool:
+    """Return whether a file belonged to a snapshot after the newest one that is left."""
+    folder, _, rest = name.partition("/")
+    number = rest.partition(".")[0]
+    newest = known.previous.number if known.previous else 0
+    return folder == "snapshots" and number.isdigit() and int(number) > newest

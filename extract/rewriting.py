@@ -1,0 +1,108 @@
+"""Known rows → shards in another order or company: copied, never computed.
+
+Compaction, merging and forgetting all say which images a store should have, in which order, and
+where their rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
+
+from extract import pixels
+from extract.assemble import Assembler, Draft, Place, Row
+from extract.recipe import Column
+from extract.store.commits import Commit, Commits, row_digests
+from extract.store.reader import Store
+from extract.store.shards import FeatureShards, Grid
+from extract.store.snapshots import SnapshotColumn
+
+
+def rewrite_column(
+    store: Store,
+    source: FeatureShards,
+    column: Column,
+    grid: Grid,
+    keys: Sequence[str],
+    places: Mapping[str, Place],
+    existing: Mapping[str, Commit],
+    take: Callable[[Commit], None] = lambda _: None,
+) -> tuple[SnapshotColumn, list[Commit]]:
+    """Write what is missing of a column that has these images in this order.
+
+    Args:
+        store: Where shards are written.
+        source: Where `places` are read.
+        column: Which column.
+        grid: How it is cut.
+        keys: Image keys in row order.
+        places: Where each one's row is.
+        existing: Commits whose shards can be had as they are.
+        take: Called with each of these that is used.
+
+    Returns:
+        The column, and its commits in row order.
+    """
+    found: dict[str, Commit] = {}
+
+    def write(digest: str, draft: Draft) -> None:
+        found[digest] = _commit(store, source, digest, draft)
+
+    recipe_key = next(iter(places.values())).commit.recipe_key
+    assembler = Assembler(recipe_key, column, grid, places, existing, write)
+    for key in keys:
+        assembler.add(Row(places[key].facts), None)
+    assembler.flush()
+    for digest in assembler.digests:
+        if digest not in found:
+            take(existing[digest])
+            found[digest] = existing[digest]
+    commits = [found[digest] for digest in assembler.digests]
+    return (
+        SnapshotColumn(
+            column=column,
+            row_shape=grid.row_shape,
+            digests=tuple(assembler.digests),
+            refs=tuple(commit.ref for commit in commits),
+        ),
+        commits,
+    )
+
+
+def _commit(store: Store, source: FeatureShards, digest: str, draft: Draft) -> Commit:
+    """Publish a draft all of whose rows are known."""
+    features = draft.features(source)
+    origins = [place.commit for place in draft.known.values()]
+    keys = {row.image_key for row in draft.rows}
+    reads = {read for origin in origins for read in origin.reads if read.image_key in keys}
+    commit = Commit(
+        recipe_key=origins[0].recipe_key,
+        column=draft.column,
+        ref=store.shards.write(digest, features, draft.grid),
+        rows=draft.rows,
+        row_digests=tuple(row_digests(features)),
+        reads=tuple(sorted(reads, key=lambda read: read.path)),
+        decoder=pixels.decoder_signature(),
+        signature=origins[0].signature,
+        versions=origins[0].versions,
+    )
+    Commits(store.files).publish(commit)
+    return Commits(store.files).read(digest)
+
+
+def places_of(commits: Sequence[Commit]) -> dict[str, Place]:
+    """Map image keys to rows."""
+    return {
+        row.image_key: Place(commit, index)
+        for commit in commits
+        for index, row in enumerate(commit.rows)
+    }
+
+
+def with_rows(items: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Return items whose `row` counts in `keys`."""
+    row = {key: index for index, key in enumerate(keys)}
+    rows = [row.get(key, -1) for key in items["image_key"].to_pylist()]
+    at = items.schema.get_field_index("row")
+    return items.set_column(at, items.schema.field("row"), pa.array(rows, pa.int64()))

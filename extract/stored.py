@@ -1,0 +1,183 @@
+"""What a store remembers of the run that made it: its settings, and where its images were."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from extract.backbones import BackboneSpec
+from extract.errors import InputError, StoreError
+from extract.items import SCHEMES, Item, Listing
+from extract.plan import Settings
+from extract.prepared import WEIGHTS_WORDS, Request, cached
+from extract.recipe import Column, LayerRequest
+from extract.sources import list_images
+from extract.store import header
+from extract.store.reader import Store
+from extract.store.snapshots import ITEM_SCHEMA, SnapshotRecord
+from extract.store.verify import readable_commits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What can still be read of how a store was made."""
+
+    store: str
+    head: header.Header | None
+    columns: tuple[Column, ...]
+    found_at: Mapping[str, str]
+    hdf5: bool
+
+    def settings(self, weights: str | None = None) -> Settings:
+        """Return settings that give the store's own recipe, columns and engine.
+
+        Args:
+            weights: Where the weights file is now, if not where it was.
+
+        Raises:
+            StoreError: If the store has no header or no column.
+        """
+        if self.head is None or not self.columns:
+            raise StoreError(
+                f"{self.store} does not say how it was made. Type the command that made it: "
+                f"python -m extract run IMAGES --store {self.store}"
+            )
+        recipe, locators = self.head.recipe, self.head.backbone
+        spec = BackboneSpec(
+            name=locators["name"],
+            arguments=locators["arguments"],
+            weights=weights or self._weights(str(locators["weights"])),
+        )
+        dtype = self.columns[0].dtype
+        named = tuple(LayerRequest(c.layer, c.pooling) for c in self.columns if c.dtype == dtype)
+        return Settings(
+            spec=spec,
+            pixels=recipe.pixels,
+            # Columns of another type on disk go on by themselves: a snapshot never loses one.
+            layers=() if _are_default(spec, recipe.pixels.image_size, self.columns) else named,
+            dtype=dtype,
+            precision=recipe.precision,
+            format="hdf5" if self.hdf5 else "zarr",
+        )
+
+    def _weights(self, typed: str) -> str:
+        """Return the weights as they were typed, or the file that they were found in."""
+        if typed in WEIGHTS_WORDS or Path(typed).expanduser().is_file():
+            return typed
+        return self.found_at.get("weights", typed)
+
+    def listing(
+        self, given: str | Path | None, option: str, items: pa.Table | None = None
+    ) -> Listing:
+        """List the images where they are given, where they were last, or beside the store.
+
+        Args:
+            given: A folder (for a store made from a table, that of its paths), or what else `run`
+                takes by name.
+            option: How a person gives it.
+            items: Take these items of a snapshot, instead of what is there now.
+
+        Raises:
+            InputError: If the images are in none of these places; it names `option`.
+        """
+        path = Path(self.store)
+        beside = path.with_suffix("") if path.suffix == ".features" else None
+        places = [given] if given is not None else [self.found_at.get("images"), beside]
+        for place in places:
+            if place is not None and (found := self._listing(str(place), items)) is not None:
+                return found
+        shown = " or ".join(str(place) for place in places if place is not None) or "any place"
+        raise InputError(
+            f"The images of {self.store} are not in {shown} any more. Give {option} FOLDER"
+        )
+
+    def _listing(self, place: str, items: pa.Table | None) -> Listing | None:
+        """List one place; None where there is nothing."""
+        table, folder = self.found_at.get("images", ""), self.found_at.get("folder")
+        if folder is not None and (place == table or Path(place).is_dir()):
+            root = Path(folder if place == table else place)
+            if not root.is_dir():
+                return None
+            if items is not None:  # files are found by their paths alone
+                return replace(listing_of(root.resolve(), items), place=table)
+            return list_images(table, root) if Path(table).is_file() else None
+        if items is not None and Path(place).is_dir():
+            return listing_of(Path(place).resolve(), items)
+        if not _may_be_there(place):
+            return None
+        listing = list_images(place)
+        return listing if items is None else _as_in_snapshot(listing, items)
+
+
+def _may_be_there(place: str) -> bool:
+    scheme, _, name = place.partition(":")
+    is_range = "{" in Path(place).name
+    return Path(place).exists() or is_range or (scheme in SCHEMES and name != "")
+
+
+def _as_in_snapshot(listing: Listing, items: pa.Table) -> Listing:
+    """Return a snapshot's items, to be read from a source where it still has them."""
+    there = {item.path: item for item in listing.items}
+    then = listing_of(listing.root, items)
+    found = (
+        replace(there[item.path], label=item.label, split=item.split, group=item.group)
+        if item.path in there
+        else replace(item, trouble="not there any more")
+        for item in then.items
+    )
+    return replace(listing, items=tuple(found), notes=(), further=then.further)
+
+
+def remember(store: Store) -> Memory:
+    """Read what can be read of a store's header, newest snapshot and, without one, commits."""
+    head = None
+    with contextlib.suppress(StoreError, OSError):
+        head = header.read(store.files)
+    record = _newest_readable(store)
+    if record is not None:
+        columns = tuple(c.column for c in record.columns)
+        files = [c.refs[-1].file for c in record.columns]
+    else:
+        commits = list(readable_commits(store).values())
+        columns = tuple({c.column.canonical: c.column for c in commits}.values())
+        files = [c.ref.file for c in commits]
+    return Memory(
+        store=store.path,
+        head=head,
+        columns=columns,
+        found_at=record.found_at if record else {},
+        hdf5=any(file.endswith(".h5") for file in files),
+    )
+
+
+def _newest_readable(store: Store) -> SnapshotRecord | None:
+    for number in reversed(store.snapshots.numbers()):
+        with contextlib.suppress(StoreError, OSError):
+            return store.snapshots.read(number)
+    return None
+
+
+def _are_default(spec: BackboneSpec, image_size: int, columns: Sequence[Column]) -> bool:
+    """Return whether naming no layer gives these columns, as far as the cache can tell.
+
+    Then the backbone that the store's run converted is used, and not converted again by name.
+    """
+    found = cached(Request(spec=spec, image_size=image_size, layers=(LayerRequest(),)), "openvino")
+    return found is not None and [c.canonical for c, _ in found.columns] == [
+        replace(c, dtype="float32").canonical for c in columns
+    ]
+
+
+def listing_of(root: Path, items: pa.Table) -> Listing:
+    """Return a snapshot's items, with the user's further columns, as if they had been listed."""
+    names = ["path", "label", "split", "size", "mtime_ns", "group"]
+    further = items.drop_columns([n for n in items.column_names if n in ITEM_SCHEMA.names])
+    return Listing(
+        root,
+        tuple(Item(**row) for row in items.select(names).to_pylist()),
+        further=further if further.num_columns else None,
+    )

@@ -1,0 +1,320 @@
+"""A model and a store → how good the model is on rows of one split.
+
+model ─▶ its store, checked against its recipe ─▶ rows of a split, classes matched by name
+      ─▶ probabilities, with the model's temperature ─▶ report, and notes on what it is worth
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract.store import header
+from extract.store.commits import HAS_FEATURES
+from extract.store.reader import Snapshot, open_store
+from heads.data import Source, open_source
+from heads.errors import HeadError
+from heads.metrics import Report, measure
+from heads.model import Model, load
+
+MATRIX = 12
+"""Most classes whose confusion is printed as a matrix; of more, the pairs that are confused."""
+LINES = 20
+"""Lines of a table of classes or pairs where there are more classes than that."""
+LABELS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1_macro": "F1, mean over classes",
+    "log_loss": "log loss",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "ece": "expected calibration error",
+    "aurc": "area under risk and coverage",
+}
+"""Name of a number in a report → words for it; "top_2_accuracy" is "top-2 accuracy"."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """A report, and what it was made from."""
+
+    report: Report
+    model: str | None
+    """Where the model lies; None where it was never saved."""
+    store: str
+    snapshot: int
+    split: str
+    left_out: Mapping[str, int]
+    """Items of the split that are not judged on, by reason: "bad" or "unlabeled"."""
+    notes: tuple[str, ...]
+    """What to know before the numbers are believed: sentences for people."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that were judged on."""
+        return self.report.rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values: what was judged on, and the report's numbers beside it."""
+        return {
+            "model": self.model,
+            "store": self.store,
+            "snapshot": self.snapshot,
+            "split": self.split,
+            "left_out": dict(self.left_out),
+            "notes": list(self.notes),
+            **self.report.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What `extract.console.Screen.table` prints, and a line above it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    """Texts and whole numbers."""
+
+
+def evaluate(
+    model: Model | str | Path,
+    store: str | Path | Snapshot | None = None,
+    split: str | None = None,
+    snapshot: int | None = None,
+) -> Evaluation:
+    """Judge a model on the rows of one split.
+
+    Args:
+        model: A model, or its folder.
+        store: A store of the model's recipe; by default the one that it was trained on, where
+            that was, else beside the model.
+        split: "train", "validation" or "test"; by default test rows, and where there are none,
+            validation rows.
+        snapshot: Number of a snapshot of the store; the newest by default.
+
+    Raises:
+        ModelError: If there is no model, or it is damaged.
+        StaleModelError: If the store's features are not of the model's recipe.
+        StoreError: If the store cannot be opened.
+        HeadError: If there is no store, no such split, or a label that the model does not know.
+    """
+    if not isinstance(model, Model):
+        model = load(model)
+    if not isinstance(store, Snapshot):
+        store = open_store(store if store is not None else find_store(model), snapshot)
+    source = _open(model, store)
+    split = _default_split(source) if split is None else split
+    source.check_split(split)
+    probabilities, codes = _predict(model, source, split)
+    report = measure(probabilities, codes, model.classes)
+    left_out = _left_out(source, split)
+    return Evaluation(
+        report=report,
+        model=None if model.path is None else str(model.path),
+        store=str(store.path),
+        snapshot=store.number,
+        split=split,
+        left_out=left_out,
+        notes=(*_notes(model, source, split, left_out), *_no_errors(report)),
+    )
+
+
+def find_store(model: Model) -> Path:
+    """Return the store that a model was trained on: where it was, else beside the model.
+
+    Raises:
+        HeadError: If it is in neither place.
+    """
+    was = Path(model.store["path"])
+    places = [was] if model.path is None else [was, model.path.resolve().parent / was.name]
+    for place in places:
+        if (place / header.NAME).is_file():
+            return place
+    raise HeadError(
+        f"The store that the model was trained on is not at "
+        f"{' or '.join(str(place) for place in dict.fromkeys(places))}. Say where it is now: "
+        f"python -m heads evaluate {model.path or 'MODEL'} STORE"
+    )
+
+
+def _open(model: Model, snapshot: Snapshot) -> Source:
+    """Return the columns that the model takes; they are known by position, not by name."""
+    model.check_features(snapshot)
+    names = {column.canonical: column.name for column in snapshot.columns}
+    return open_source(snapshot, [names[column.canonical] for column in model.columns])
+
+
+def _default_split(source: Source) -> str:
+    for split in ("test", "validation"):
+        if split in source.splits:
+            return split
+    raise HeadError(
+        f"{source.snapshot.path} has no labeled rows in test or validation. It has: "
+        f"{', '.join(source.splits) or 'none'}. To judge on rows that were trained on, give "
+        f"--split train"
+    )
+
+
+def _predict(model: Model, source: Source, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities (n, classes) float64 and the model's codes (n,) of a split."""
+    known = _codes(model, source)
+    rows = source.count(split)
+    probabilities = np.empty((rows, len(model.classes)))
+    codes = np.empty(rows, np.int64)
+    start = 0
+    for block in source.blocks(split):
+        here = slice(start, start + len(block))
+        codes[here] = known[block.y]
+        if (unknown := codes[here] < 0).any():
+            assert block.y is not None
+            raise _unknown_class(model, source, source.classes[block.y[unknown][0]])
+        probabilities[here] = model.predict_proba(block.X)
+        start += len(block)
+    return probabilities, codes
+
+
+def _codes(model: Model, source: Source) -> np.ndarray:
+    """Return the model's code of each of the store's classes; -1 where it has no such class."""
+    codes = {name: code for code, name in enumerate(model.classes)}
+    return np.array([codes.get(name, -1) for name in source.classes], np.int64)
+
+
+def _unknown_class(model: Model, source: Source, name: str) -> HeadError:
+    shown = ", ".join(model.classes[:LINES]) + (", …" if len(model.classes) > LINES else "")
+    return HeadError(
+        f"{source.snapshot.path} has rows of class {name!r}, which the model was not trained on "
+        f"(it knows {shown}). Train a head that knows it: python -m heads fit "
+        f"{source.snapshot.path}"
+    )
+
+
+def _left_out(source: Source, split: str) -> dict[str, int]:
+    """Return how many items of a split have no features, or else no label."""
+    items = source.snapshot.items
+    inside = items["split"].to_numpy(zero_copy_only=False) == split
+    good = np.isin(items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
+    with_features = int((inside & good).sum())
+    return {
+        "bad": int(inside.sum()) - with_features,
+        "unlabeled": with_features - source.count(split),
+    }
+
+
+def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]) -> Iterator[str]:
+    snapshot, trained_on = source.snapshot, model.store
+    same_items = snapshot.items_digest == trained_on["items_digest"]
+    if snapshot.root_digest != trained_on["root_digest"]:
+        yield (
+            f"{snapshot.path} does not hold the features that the model was trained on: its root "
+            f"digest is {snapshot.root_digest[:12]}…, and was {trained_on['root_digest'][:12]}…"
+        )
+    if not same_items:
+        yield (
+            f"Images, labels or splits of {snapshot.path} are not those that the model was "
+            f"trained with, so rows judged here may be among those it saw"
+        )
+    if seen := _seen(model, split):
+        which = "These rows" if same_items else "Those of these rows that were there then"
+        yield f"{which} {seen}: expect less on new images"
+    for reason, count in left_out.items():
+        if count:
+            yield f"{count:,} {reason} items of {split} are left out"
+
+
+def _no_errors(report: Report) -> Iterator[str]:
+    """Say what no interval from resampled rows can: Hanley and Lippman-Hand, JAMA 249, 1983."""
+    if report.accuracy == 1:
+        yield (
+            f"No row is wrong, and {report.rows:,} rows cannot tell that from "
+            f"{min(3 / report.rows, 1):.1%} wrong: intervals do not show it"
+        )
+
+
+def _seen(model: Model, split: str) -> str:
+    """Return what training did with the rows of a split; nothing for test rows."""
+    refitted = model.settings.get("refit") == "all"
+    if split == "train" or (split == "validation" and refitted):
+        return "were trained on"
+    return "also chose the head and its temperature" if split == "validation" else ""
+
+
+def tables(evaluation: Evaluation) -> list[Table]:
+    """Return what people read of an evaluation: numbers, classes, confusion, coverage."""
+    report = evaluation.report
+    return [
+        _numbers(report, evaluation.split),
+        _classes(report),
+        _matrix(report) if len(report.classes) <= MATRIX else _pairs(report),
+        _coverage(report),
+    ]
+
+
+def _numbers(report: Report, split: str) -> Table:
+    rows = []
+    for name, value in report.scalars.items():
+        words = LABELS.get(name, name.replace("_", "-", 1).replace("_", " "))
+        if value is None:
+            rows.append((words, "", f"not defined: {report.undefined[name]}"))
+        else:
+            low, high = report.intervals[name]
+            rows.append((words, _decimal(value), f"{low:.4f} to {high:.4f}"))
+    return Table(f"{report.rows:,} {split} rows", (split, "value", "95 % interval"), tuple(rows))
+
+
+def _classes(report: Report) -> Table:
+    """Every class; of many, those of lowest F1."""
+    shown, title = list(report.classes), "Classes"
+    if len(shown) > LINES:
+        shown = sorted((c for c in shown if c.f1 is not None), key=lambda c: c.f1 or 0.0)[:LINES]
+        title = f"The {len(shown)} of {len(report.classes):,} classes with the lowest F1"
+    rows = ((c.name, *map(_decimal, (c.precision, c.recall, c.f1)), c.support) for c in shown)
+    return Table(title, ("class", "precision", "recall", "F1", "rows"), tuple(rows))
+
+
+def _matrix(report: Report) -> Table:
+    names = [c.name for c in report.classes]
+    rows = zip(names, report.confusion.tolist(), strict=True)
+    return Table(
+        "Confusion: a line is a class, a column what it is taken for",
+        ("class", *names),
+        tuple((name, *counts) for name, counts in rows),
+    )
+
+
+def _pairs(report: Report) -> Table:
+    """The pairs of classes with most rows of one taken for the other."""
+    wrong = report.confusion - np.diag(np.diag(report.confusion))
+    most = np.argsort(-wrong, axis=None, kind="stable")[:LINES]
+    places = [divmod(int(place), len(wrong)) for place in most]
+    rows = (
+        (
+            report.classes[true].name,
+            report.classes[taken].name,
+            int(wrong[true, taken]),
+            report.classes[true].support,
+        )
+        for true, taken in places
+        if wrong[true, taken]
+    )
+    return Table("Most confused", ("class", "taken for", "rows", "of"), tuple(rows))
+
+
+def _coverage(report: Report) -> Table:
+    rows = (
+        (f"{100 * p.coverage:.1f}%", _decimal(p.accuracy), _decimal(p.threshold), p.rows)
+        for p in report.coverage
+    )
+    return Table(
+        "Accuracy, if only the surest are labeled",
+        ("coverage", "accuracy", "top probability at least", "rows"),
+        tuple(rows),
+    )
+
+
+def _decimal(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

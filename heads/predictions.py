@@ -1,0 +1,97 @@
+"""The table that `predict` writes, with the standard library and NumPy alone.
+
+    path,label,probability,novelty,status,label_2,probability_2,...
+
+`label` is the likeliest class and `label_2` the next one. An image that could not be read has a
+status that says so and no label; one that is more novel than `--reject` allows is `rejected`, and
+has no label either, so that nobody takes a guess for an answer.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from heads.inference import Answer
+from heads.scoring import largest
+
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is said of one image."""
+
+    path: str
+    label: str
+    """Empty where the image is bad or rejected."""
+    probability: float | None
+    novelty: float | None
+    status: str
+    """"good", "warned", "rejected", "undecodable" or "unreadable"."""
+    others: tuple[tuple[str, float], ...] = ()
+    """The next likeliest classes with their probabilities."""
+    reason: str = ""
+    """Why it is bad."""
+
+
+def judge(
+    path: str,
+    status: str,
+    answer: Answer,
+    row: int,
+    classes: Sequence[str],
+    *,
+    top_k: int,
+    reject: float | None,
+) -> Prediction:
+    """Return what row `row` of an answer says of the image at `path`."""
+    probabilities = answer.probabilities[row]
+    order = largest(probabilities[None], top_k)[0]
+    novelty = float(answer.novelty[row])
+    rejected = reject is not None and novelty > reject
+    return Prediction(
+        path=path,
+        label="" if rejected else classes[order[0]],
+        probability=float(probabilities[order[0]]),
+        novelty=novelty,
+        status=REJECTED if rejected else status,
+        others=tuple((classes[i], float(probabilities[i])) for i in order[1:]),
+    )
+
+
+def header(top_k: int) -> list[str]:
+    """Return the names of the columns."""
+    names = ["path", "label", "probability", "novelty", "status"]
+    for rank in range(2, top_k + 1):
+        names += [f"label_{rank}", f"probability_{rank}"]
+    return names
+
+
+def write_csv(file: IO[str], predictions: Iterator[Prediction], top_k: int) -> None:
+    """Write predictions as they come; `top_k` is at most the number of classes."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header(top_k))
+    for prediction in predictions:
+        writer.writerow(_cells(prediction, top_k))
+
+
+def _cells(prediction: Prediction, top_k: int) -> list[str]:
+    others = [cell for name, p in prediction.others for cell in (name, _number(p))]
+    return [
+        prediction.path,
+        prediction.label,
+        _number(prediction.probability),
+        _number(prediction.novelty),
+        prediction.status,
+        *others,
+        *[""] * (2 * (top_k - 1) - len(others)),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else np.format_float_positional(value, 6, trim="-")

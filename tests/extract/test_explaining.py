@@ -1,0 +1,77 @@
+"""explain names every field in which a store and a run differ, and the cost; it touches nothing."""
+
+from pathlib import Path
+
+import pytest
+
+import extract
+from extract.backbones import BackboneSpec
+from extract.errors import InputError, StoreError
+from extract.explaining import explain
+from extract.plan import Settings
+from extract.recipe import LayerRequest, PixelPolicy
+from tests.helpers import tree
+
+pytestmark = pytest.mark.usefixtures("fake_backbone")
+
+
+@pytest.fixture
+def store(photos):
+    return Path(extract.run(photos, backbone="digits", image_size=32).store)
+
+
+def settings(*layers, name="digits", **policy):
+    policy = {"image_size": 32} | policy
+    return Settings(
+        spec=BackboneSpec(name=name),
+        pixels=PixelPolicy(**policy),
+        layers=tuple(map(LayerRequest.parse, layers)),
+    )
+
+
+def test_the_same_run_costs_nothing(store):
+    before = tree(store)
+    found = explain(store, settings())
+
+    assert (found.fits, found.differences, found.missing_columns) == (True, (), ())
+    assert (found.cost.extract, found.cost.disk, found.cost.seconds) == (0, 0, 0.0)
+    assert tree(store) == before
+
+
+def test_every_field_that_differs_is_named(store):
+    found = explain(store, settings(image_size=64, interpolation="nearest"))
+
+    assert found.differences == (
+        ("pixels.image_size", 32, 64),
+        ("pixels.interpolation", "bilinear", "nearest"),
+    )
+    assert (found.cost.known, found.cost.extract) == (0, 13)
+    assert found.cost.images_per_second > 0
+
+
+def test_another_backbone_is_named_first(store, monkeypatch):
+    found = explain(store, settings(name="mobilenet_v2", image_size=64))
+
+    assert found.differences[0] == ("backbone", "digits", "mobilenet_v2")
+
+
+def test_a_missing_column_costs_the_known_images_and_keeps_the_store(store):
+    found = explain(store, settings("3:max"))
+
+    assert (found.fits, found.missing_columns) == (True, ("3:max",))
+    assert (found.cost.extract, found.cost.new) == (12, 0)
+
+
+def test_without_the_images_the_time_is_unknown(store, tmp_path):
+    store.with_name("photos").rename(tmp_path / "moved")
+    found = explain(store, settings(image_size=64))
+
+    assert (found.images, found.cost.extract, found.cost.seconds) == (None, 13, None)
+    assert explain(store, settings(), tmp_path / "moved").images == str(tmp_path / "moved")
+    with pytest.raises(InputError, match="--images"):
+        explain(store, settings(), tmp_path / "nowhere")
+
+
+def test_what_is_no_store_is_one_line(tmp_path):
+    with pytest.raises(StoreError, match="not a store"):
+        explain(tmp_path, settings())

@@ -1,0 +1,150 @@
+"""repair computes again what was bad, and nothing else, and keeps the bad bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import extract
+from extract.errors import StoreError
+from extract.reading import image_key
+from extract.repairing import repair
+from extract.store.verify import verify
+from tests.helpers import tree
+
+pytestmark = pytest.mark.usefixtures("fake_backbone")
+
+
+@pytest.fixture
+def store(photos, monkeypatch):
+    """A store of three shards, two columns and a bad image."""
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    (photos / "cats" / "bad.jpg").write_bytes(b"not a picture")
+    return Path(extract.run(photos, backbone="digits", image_size=32, layers=["last", "3"]).store)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+FILES = [
+    "shards/*.zshard",
+    "commits/*.json",
+    "snapshots/*.parquet",
+    "probes/features-*.npz",
+    "probes/user-*",
+    "probes/ours-grey.jpg",
+    "bad_images.csv",
+]
+
+
+@pytest.mark.parametrize("pattern", FILES)
+@pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
+def test_repair_alone_makes_a_store_whole(store, pattern, damage):
+    snapshot = extract.open_store(store)
+    damage(sorted(store.glob(pattern))[0])
+    done = repair(store)
+    again = extract.open_store(store)
+
+    assert (done.problems, done.todo) == ({}, "")
+    assert done.extracted <= 4
+    assert verify(store).is_sound
+    assert (again.root_digest, again.items_digest) == (snapshot.root_digest, snapshot.items_digest)
+
+
+def test_a_sound_store_is_left_alone(store):
+    before = tree(store)
+    done = repair(store)
+
+    assert (done.moved, done.extracted, done.snapshot) == ([], 0, None)
+    assert tree(store) == before
+
+
+def test_the_bad_bytes_are_kept(store):
+    path = sorted(store.glob("shards/*"))[0]
+    flip(path)
+    data = path.read_bytes()
+    repair(store)
+
+    assert data in tree(store / "damaged").values()
+
+
+def test_only_what_is_bad_is_computed(store, picture):
+    """New images in the folder, and images that went away, are the next run's affair."""
+    photos = store.with_name("photos")
+    items = extract.open_store(store).items
+    picture(photos / "cats" / "new.png", seed=5)
+    commits = [json.loads(p.read_text()) for p in store.glob("commits/*.json")]
+    lost = next(c for c in commits if c["shard"]["rows"] == 4)
+    other = next(
+        p for p in photos.rglob("*.png") if image_key(p.read_bytes()) not in lost["image_keys"]
+    )
+    if other.name != "new.png":
+        other.unlink()
+    flip(store / lost["shard"]["file"])
+    done = repair(store)
+
+    assert done.extracted <= 4
+    assert done.problems == {}
+    assert extract.open_store(store).items.equals(items)
+
+
+def test_foreign_files_go_aside_without_a_run(store, fake_backbone):
+    (store / "notes.txt").write_text("mine")
+    images = fake_backbone.images
+    done = repair(store)
+
+    assert (done.moved, done.snapshot, done.problems) == (["notes.txt"], None, {})
+    assert fake_backbone.images == images
+
+
+def test_without_the_images_the_damage_is_set_aside_and_the_cure_is_said(store, tmp_path):
+    moved = store.with_name("photos").rename(tmp_path / "moved")
+    flip(sorted(store.glob("shards/*"))[0])
+    done = repair(store)
+
+    assert len(done.moved) == 2
+    assert "Give --images FOLDER" in done.todo
+    assert done.problems
+    assert repair(store, moved).problems == {}
+    assert verify(store).is_sound
+
+
+def test_without_the_header_the_run_that_made_the_store_is_asked_for(store):
+    flip(store / "store.json")
+    done = repair(store)
+
+    assert done.todo.endswith(f"python -m extract run IMAGES --store {store}")
+    extract.run(store.with_name("photos"), backbone="digits", image_size=32, layers=["last", "3"])
+    assert verify(store).is_sound
+
+
+def test_a_damaged_newest_snapshot_is_made_from_the_folder_not_from_an_older_one(store, picture):
+    picture(store.with_name("photos") / "cats" / "new.png", seed=5)
+    extract.run(store.with_name("photos"), backbone="digits", image_size=32)
+    items = extract.open_store(store).items_digest
+    flip(store / "snapshots" / "000002.json")
+    done = repair(store)
+
+    assert (done.problems, done.extracted) == ({}, 0)
+    assert extract.open_store(store).items_digest == items
+
+
+def test_what_no_run_can_bring_back_is_given_up_with_its_old_snapshot(store):
+    photos = store.with_name("photos")
+    commits = [json.loads(p.read_text()) for p in store.glob("commits/*.json")]
+    lost = next(c for c in commits if c["shard"]["rows"] == 4)
+    for path in photos.rglob("*.png"):
+        if image_key(path.read_bytes()) in lost["image_keys"][:1]:
+            path.unlink()
+    extract.run(photos, backbone="digits", image_size=32)
+    flip(store / lost["shard"]["file"])
+
+    assert repair(store).problems == {}
+
+
+def test_what_is_no_store_is_one_line(tmp_path):
+    with pytest.raises(StoreError, match="not a store"):
+        repair(tmp_path)

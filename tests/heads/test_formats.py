@@ -1,0 +1,84 @@
+"""Formats by name and by suffix, and what each takes to be written."""
+
+from pathlib import Path
+
+import pytest
+
+from extract.prepared import exporter
+from heads import formats
+from heads.errors import HeadError
+from heads.formats import FORMATS
+
+
+@pytest.mark.parametrize(
+    ("out", "name", "found"),
+    [
+        (None, None, "keras"),
+        (None, "litert", "litert"),
+        ("photos.keras", None, "keras"),
+        ("photos.saved_model", None, "saved_model"),
+        ("out/saved_model", None, "saved_model"),
+        ("anything", "saved_model", "saved_model"),
+        ("v1.2", "saved_model", "saved_model"),
+        ("photos.onnx", "onnx", "onnx"),
+        ("photos.XML", None, "openvino"),
+        ("photos.tflite", None, "litert"),
+    ],
+)
+def test_a_format_goes_by_its_name_or_the_suffix(out, name, found):
+    assert formats.find(out and Path(out), name).name == found
+
+
+@pytest.mark.parametrize(
+    ("out", "name", "message"),
+    [
+        ("photos.h5", None, r"--out ends in .keras, .saved_model, .onnx, .xml, .tflite. Received"),
+        ("photos", None, "--out ends in .keras"),
+        ("photos.keras", "onnx", "--out ends in .onnx. Received: photos.keras"),
+        ("photos.onnx", "saved_model", "--out ends in .saved_model"),
+        (None, "h5", "--format is one of keras, saved_model, onnx, openvino, litert. Received"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_that_lists_what_does(out, name, message):
+    with pytest.raises(HeadError, match=message):
+        formats.find(out and Path(out), name)
+
+
+BACKENDS = {
+    "tensorflow": {"keras", "saved_model", "onnx", "openvino", "litert"},
+    "torch": {"keras", "onnx", "openvino"},
+    "jax": {"keras"},
+}
+"""As tried with each: torch fixes sizes in LiteRT, and its SavedModel takes no model of ours."""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_which_backend_writes_what_is_a_table(backend):
+    assert {f.name for f in FORMATS.values() if backend in f.backends} == BACKENDS[backend]
+
+
+def test_the_backend_that_is_installed_writes_every_format():
+    for format in FORMATS.values():
+        format.check_installed(exporter())
+
+
+def test_a_backend_that_cannot_is_an_error_that_says_what_to_install():
+    with pytest.raises(HeadError, match="tflite takes tensorflow, and only torch.*pip install"):
+        FORMATS["litert"].check_installed("torch")
+
+
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_a_missing_extra_is_one_line_with_the_command(monkeypatch, name):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(HeadError, match=rf'Type: pip install "headstart\[{name}\]"'):
+        FORMATS[name].check_installed("tensorflow")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_other_files_are_not_taken_for_an_export(tmp_path, name):
+    (tmp_path / "text").write_text("Nothing of ours.")
+    (tmp_path / "folder").mkdir()
+
+    for path in ("text", "folder", "absent"):
+        assert not FORMATS[name].is_one(tmp_path / path)
