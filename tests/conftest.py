@@ -6,8 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests.helpers import SyntheticEngine, synthetic_prepared
+
+# Tests never time: a busy machine takes a second for what takes a millisecond elsewhere.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 
