@@ -122,6 +122,7 @@ def _write_onnx(joined: keras.Model, path: Path, model: Model) -> None:
     # Without a signature Keras exports only what was called before.
     images = keras.InputSpec(shape=(None, None, None, 3), dtype="uint8")
     images.name = "image"
+    _make_constant(joined)
     with warnings.catch_warnings():
         # Keras looks for `np.object`, which NumPy will have again some day and says so.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
@@ -129,6 +130,22 @@ def _write_onnx(joined: keras.Model, path: Path, model: Model) -> None:
     written = onnx.load(path)
     onnx.helper.set_model_props(written, {CLASS_NAMES: json.dumps(list(model.classes))})
     onnx.save(written, path)
+
+
+def _make_constant(model: keras.Model) -> None:
+    """Turn what `Normalization` layers computed beforehand into arrays.
+
+    tf2onnx takes a tensor from outside the graph for an input of it, and then no file of
+    EfficientNet's runs; an array becomes a constant.
+    """
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _make_constant(layer)
+        elif isinstance(layer, keras.layers.Normalization):
+            layer.mean = keras.ops.convert_to_numpy(layer.mean)
+            layer.variance = keras.ops.convert_to_numpy(layer.variance)
 
 
 def _open_onnx(path: Path) -> Run:

@@ -1,11 +1,15 @@
 """Formats by name and by suffix, and what each takes to be written."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 
 from extract.prepared import exporter
-from heads import formats
+from extract.recipe import Column, PixelPolicy
+from heads import formats, joining
 from heads.errors import HeadError
 from heads.formats import FORMATS
 
@@ -82,3 +86,46 @@ def test_other_files_are_not_taken_for_an_export(tmp_path, name):
 
     for path in ("text", "folder", "absent"):
         assert not FORMATS[name].is_one(tmp_path / path)
+
+
+def plain_model(**facts):
+    """Return what writers read of a model."""
+    recipe = SimpleNamespace(pixels=PixelPolicy())
+    return SimpleNamespace(classes=("a", "b", "c"), recipe=recipe, **facts)
+
+
+def written(name, folder, inputs, outputs, model):
+    """Write a Keras model, and return what was written as a function."""
+    path = folder / f"written{FORMATS[name].suffix}"
+    FORMATS[name].write(keras.Model(inputs, outputs), path, model)
+    return FORMATS[name].open(path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_normalization_within_a_backbone_is_written(tmp_path, name):
+    """As EfficientNet has one: tf2onnx took its mean for an input."""
+    pixels = keras.Input((None, None, 3))
+    backbone = keras.Model(pixels, keras.layers.Normalization()(pixels))
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    x = backbone(keras.ops.cast(image, "float32"))
+
+    run = written(name, tmp_path, image, keras.layers.GlobalMaxPooling2D()(x), plain_model())
+
+    found = run(np.full((1, 5, 7, 3), [7, 70, 201], np.uint8))
+    np.testing.assert_allclose(found, [[7, 70, 201]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_runtime_drops_the_rounding_to_float16(tmp_path, name):
+    """ONNX Runtime and OpenVINO drop a cast there and back, so it is done by arithmetic."""
+    columns = [Column(operation=0, layer="last", dtype="float16")]
+    model = plain_model(columns=columns, row_shapes=[(3,)])
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    mean = keras.layers.GlobalAveragePooling2D()(keras.ops.cast(image, "float32"))
+    row = keras.layers.Rescaling(3.335)(mean)
+
+    run = written(name, tmp_path, image, joining._as_cached(row, model), model)
+
+    found = run(np.full((1, 5, 7, 3), [7, 70, 201], np.uint8))
+    exact = np.array([[7, 70, 201]]) * 3.335
+    np.testing.assert_array_equal(found, exact.astype(np.float16).astype(np.float32))
