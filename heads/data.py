@@ -55,14 +55,13 @@ class Source:
         """Return how many rows of a split can be used."""
         return int(self._usable[self._in(split)].sum())
 
-    @property
-    def left_out(self) -> dict[str, int]:
-        """Items that cannot be used, by reason: "bad" or "unlabeled"."""
-        items = self.snapshot.items
-        good = _good(items)
+    def left_out(self, split: str | None = None) -> dict[str, int]:
+        """Return how many items of a split, or of all, cannot be used: "bad" or "unlabeled"."""
+        good = _good(self.snapshot.items)
+        inside = np.ones(len(good), bool) if split is None else self._in(split)
         return {
-            "bad": int((~good).sum()),
-            "unlabeled": int((good & ~self._usable).sum()),
+            "bad": int((inside & ~good).sum()),
+            "unlabeled": int((inside & good & ~self._usable).sum()),
         }
 
     def load(self, split: str) -> Data:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from extract.store import header
-from extract.store.commits import HAS_FEATURES
 from extract.store.reader import Snapshot, open_store
 from heads.data import Source, open_source
 from heads.errors import HeadError
@@ -112,7 +111,7 @@ def evaluate(
     source.check_split(split)
     probabilities, codes = _predict(model, source, split)
     report = measure(probabilities, codes, model.classes)
-    left_out = _left_out(source, split)
+    left_out = source.left_out(split)
     return Evaluation(
         report=report,
         model=None if model.path is None else str(model.path),
@@ -191,18 +190,6 @@ def _unknown_class(model: Model, source: Source, name: str) -> HeadError:
         f"(it knows {shown}). Train a head that knows it: python -m heads fit "
         f"{source.snapshot.path}"
     )
-
-
-def _left_out(source: Source, split: str) -> dict[str, int]:
-    """Return how many items of a split have no features, or else no label."""
-    items = source.snapshot.items
-    inside = items["split"].to_numpy(zero_copy_only=False) == split
-    good = np.isin(items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
-    with_features = int((inside & good).sum())
-    return {
-        "bad": int(inside.sum()) - with_features,
-        "unlabeled": with_features - source.count(split),
-    }
 
 
 def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]) -> Iterator[str]:

@@ -119,7 +119,7 @@ def _check_options(refit: str, class_weight: str | None) -> None:
 def _notes(source: Source) -> list[str]:
     notes = [
         f"{count} {reason} items are not trained on"
-        for reason, count in source.left_out.items()
+        for reason, count in source.left_out().items()
         if count
     ]
     if "validation" not in source.splits:

@@ -20,17 +20,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from extract import identity, prepare
-from extract.keras_graph import Built
-from extract.recipe import Recipe
 from heads import graph_resize
-from heads.errors import HeadError, StaleModelError
+from heads.errors import HeadError
 from heads.model import Model
 from heads.scoring import Dense, Prototype, Scorer
 
@@ -121,32 +118,18 @@ def _as_name(classes: Sequence[str]) -> str:
     return json.dumps(list(classes)).replace("/", "\\u002f")
 
 
-def check_backbone(built: Built, recipe: Recipe) -> None:
-    """Raise `StaleModelError` unless a backbone is the one of a recipe."""
-    found = {
-        "preprocessing": built.preprocessing,
-        "graph_digest": identity.graph_digest(built.model),
-        "weights_digest": identity.weights_digest(built.model),
-    }
-    for name, value in found.items():
-        if value != (wanted := getattr(recipe, name)):
-            raise StaleModelError(
-                f"The backbone that was found has {name} {value}, and the model was trained with "
-                f"{wanted}. Give --weights the file that it was trained with"
-            )
-
-
 def _features(
     model: Model, pixels: keras.KerasTensor, weights: str | Path | None
 ) -> keras.KerasTensor:
     """Return (batch, d) for pixels (batch, size, size, 3) in 0..255: the columns side by side."""
     import keras
 
-    request = model.request()
-    if weights is not None:
-        request = replace(request, spec=replace(request.spec, weights=str(weights)))
-    built, columns, backbone = prepare.build(request)
-    check_backbone(built, model.recipe)
+    built, columns, backbone = prepare.build(model.request(weights))
+    model.check_backbone(
+        built.preprocessing,
+        identity.graph_digest(built.model),
+        identity.weights_digest(built.model),
+    )
     outputs = keras.tree.flatten(backbone(pixels, training=False))
     by_column = {(c.operation, c.pooling): x for c, x in zip(columns, outputs, strict=True)}
     parts = [by_column[column.operation, column.pooling] for column in model.columns]

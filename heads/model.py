@@ -27,7 +27,7 @@ import numpy as np
 from extract.backbones import BackboneSpec
 from extract.errors import DamagedStoreError, StoreFormatError
 from extract.prepared import Request
-from extract.recipe import Column, LayerRequest, Recipe, first_difference
+from extract.recipe import Column, LayerRequest, Preprocessing, Recipe, first_difference
 from extract.store.files import sha256
 from extract.store.reader import Snapshot
 from extract.store.records import seal, unseal
@@ -104,17 +104,37 @@ class Model:
         """Return the likeliest class of each row of X (n, d), as names (n,)."""
         return np.asarray(self.classes)[self.logits(X).argmax(axis=1)]
 
-    def request(self) -> Request:
-        """Return what `extract.prepare` makes this model's backbone from."""
+    def request(self, weights: str | Path | None = None) -> Request:
+        """Return what `extract.prepare` makes this model's backbone from.
+
+        Args:
+            weights: Where the backbone's weights file is now, if it is not where it was.
+        """
         return Request(
             spec=BackboneSpec(
                 name=self.backbone["name"],
                 arguments=self.backbone["arguments"],
-                weights=self.backbone["weights"],
+                weights=self.backbone["weights"] if weights is None else str(weights),
             ),
             image_size=self.image_size,
             layers=tuple(LayerRequest(c.layer, c.pooling) for c in self.columns),
         )
+
+    def check_backbone(
+        self, preprocessing: Preprocessing, graph_digest: str, weights_digest: str
+    ) -> None:
+        """Raise `StaleModelError` unless a backbone is the one that the head was trained on."""
+        found = {
+            "preprocessing": preprocessing,
+            "graph_digest": graph_digest,
+            "weights_digest": weights_digest,
+        }
+        for name, value in found.items():
+            if value != (wanted := getattr(self.recipe, name)):
+                raise StaleModelError(
+                    f"The backbone that was found has {name} {value}, and the model was trained "
+                    f"with {wanted}. Give --weights the file that it was trained with"
+                )
 
     def check_features(self, snapshot: Snapshot) -> None:
         """Raise `StaleModelError` unless a snapshot holds features of this model's recipe."""

@@ -29,7 +29,7 @@ from extract.progress import Reporter, Silent, Ticker
 from extract.reading import read_item
 from extract.recipe import LayerRequest
 from extract.stages import Stage
-from heads.errors import HeadError, ModelError, StaleModelError
+from heads.errors import HeadError, ModelError
 from heads.inference import Predictor
 from heads.model import Model, load
 from heads.predictions import Prediction, judge, write_csv
@@ -150,21 +150,13 @@ def prepare_backbone(
     model: Model, weights: str | Path | None = None, reporter: Reporter | None = None
 ) -> Prepared:
     """Return the converted backbone of a model, checked against the model's recipe."""
-    request = model.request()
-    if weights is not None:
-        request = replace(request, spec=replace(request.spec, weights=str(weights)))
+    request = model.request(weights)
     prepared = _converted(model, request)
     if prepared is None:
         if reporter is not None:
             reporter.note(f"Converting {request.spec.name} for OpenVINO, once …")
         prepared = prepare(request, "openvino")
-    for name in ("graph_digest", "weights_digest"):
-        found, wanted = getattr(prepared, name), getattr(model.recipe, name)
-        if found != wanted:
-            raise StaleModelError(
-                f"The backbone that was found has {name} {found[:12]}…, and the model was trained "
-                f"with {wanted[:12]}…. Give --weights the file that it was trained with"
-            )
+    model.check_backbone(prepared.preprocessing, prepared.graph_digest, prepared.weights_digest)
     return prepared
 
 

@@ -85,7 +85,7 @@ def test_bad_images_are_left_out_and_counted(tmp_path, fake_backbone):
     (images / "train" / "red" / "0.png").write_bytes(b"no picture")
     source = store_of(images)
 
-    assert source.left_out == {"bad": 1, "unlabeled": 0}
+    assert source.left_out() == {"bad": 1, "unlabeled": 0}
     assert source.count("train") == len(source.load("train")) == 35
 
 

@@ -149,7 +149,7 @@ def test_places_that_make_no_sense_are_refused(digits, mixed, tmp_path):
 def test_another_backbone_is_refused(digits):
     other = replace(digits, recipe=replace(digits.recipe, weights_digest="0" * 64))
 
-    with pytest.raises(StaleModelError, match=r"weights_digest .* trained with 000000000000…"):
+    with pytest.raises(StaleModelError, match=r"weights_digest .* trained with 0000"):
         load_predictor(other)
 
 
