@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -22,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extract import probes
 from extract.errors import BackboneError, HeadstartError
 from extract.prepared import (
     EngineKind,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from extract.keras_graph import Built
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "GLOG_minloglevel": "3"}
+
+UNUSED = ("sklearn", "matplotlib", "pandas", "scipy", "cv2", "openvino_telemetry")
+"""What Keras, TensorFlow and OpenVINO import where it is installed, for what no child does."""
 
 
 def prepare(request: Request, kind: EngineKind, keep: bool = True) -> Prepared:
@@ -103,17 +107,38 @@ def _in_child(request: Request, scratch: Path) -> None:
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "extract.prepare", str(scratch)],
-        input=json.dumps(request.to_json()),
-        capture_output=True,
-        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=environment,
-    )
-    if done.returncode == 1 and done.stdout.startswith("error: "):
-        raise BackboneError(done.stdout.removeprefix("error: ").strip())
-    if done.returncode != 0:
-        raise RuntimeError(f"extract.prepare ended with {done.returncode}:\n{done.stderr[-4000:]}")
+    ) as child:
+        try:
+            # Made here while the child imports Keras; the run needs the pictures once more.
+            pixels = probe_pixels(PixelPolicy(image_size=request.image_size))
+            written, noted = child.communicate(_message(request, pixels))
+        except BaseException:
+            child.kill()
+            raise
+    words = written.decode(errors="replace")
+    if child.returncode == 1 and words.startswith("error: "):
+        raise BackboneError(words.removeprefix("error: ").strip())
+    if child.returncode != 0:
+        tail = noted.decode(errors="replace")[-4000:]
+        raise RuntimeError(f"extract.prepare ended with {child.returncode}:\n{tail}")
+
+
+def _message(request: Request, pixels: np.ndarray) -> bytes:
+    """Return what the child hears: the request as one line, then the probes' bytes."""
+    return b"".join([json.dumps(request.to_json()).encode(), b"\n", pixels.data])
+
+
+def _understood(message: bytes) -> tuple[Request, np.ndarray]:
+    line, _, data = message.partition(b"\n")
+    request = Request.from_json(json.loads(line))
+    shape = (-1, request.image_size, request.image_size, 3)
+    return request, np.frombuffer(data, np.float32).reshape(shape)
 
 
 def build(request: Request) -> tuple[Built, list[Column], keras.Model]:
@@ -162,24 +187,27 @@ def _weights_facts(path: Path | None) -> dict[str, Any]:
 
 def probe_pixels(policy: PixelPolicy) -> np.ndarray:
     """Return the synthetic probes as the backbone will see them: (8, size, size, 3) float32."""
-    from extract import pixels
+    from extract import pixels, probes
 
     return np.stack([pixels.load(data, policy)[0] for data in probes.synthetic().values()])
 
 
-def _convert(request: Request, scratch: Path) -> None:
+def _convert(request: Request, pixels: np.ndarray, scratch: Path) -> None:
     """Build, convert, and hold the converted graph against Keras on the synthetic probes."""
+    import keras
+
+    from extract import openvino_export
     from extract.engines.engine import PARITY, relative_distance
     from extract.engines.openvino import OpenVINOEngine
 
     built, columns, model = build(request)
-    model.export(str(scratch / "graph.xml"), format="openvino", verbose=False)
-    pixels = probe_pixels(PixelPolicy(image_size=request.image_size))
-    expected = model.predict_on_batch(pixels)
-    expected = expected if isinstance(expected, list | tuple) else [expected]
+    openvino_export.export(model, scratch / "graph.xml")
+    # Operation by operation: no second trace, and nothing shared with what was converted.
+    outputs = keras.tree.flatten(model(pixels, training=False))
+    expected = [keras.ops.convert_to_numpy(output) for output in outputs]
     found = OpenVINOEngine(scratch / "graph.xml")(pixels)
     for column, a, b in zip(columns, found, expected, strict=True):
-        if (distance := relative_distance(a, np.asarray(b))) > PARITY:
+        if (distance := relative_distance(a, b)) > PARITY:
             raise BackboneError(
                 f"OpenVINO differs from Keras by {distance:.1e} relative at {column.name}, "
                 f"expected at most {PARITY:.0e}. Give --engine keras"
@@ -187,10 +215,25 @@ def _convert(request: Request, scratch: Path) -> None:
     _describe(built, columns, model, scratch)
 
 
+def travel_light() -> None:
+    """Make importing Keras in a child take half as long; before the first import of it.
+
+    Keras imports scikit-learn and matplotlib for wrappers and plots, OpenVINO's converter imports
+    what reports its use over the network; all go without what is not installed. Tens of thousands
+    of new functions and classes make the garbage collector look through all of them again and
+    again, and a child ends before garbage matters.
+    """
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment] # to import it is a ModuleNotFoundError
+    gc.disable()
+
+
 def main() -> int:
-    """Serve `_in_child`: the request on stdin, the result in the folder that argv names."""
+    """Serve `_in_child`: `_message` on stdin, the result in the folder that argv names."""
+    travel_light()
+    importlib.import_module("keras")  # takes seconds, in which the parent makes the probes
     try:
-        _convert(Request.from_json(json.load(sys.stdin)), Path(sys.argv[1]))
+        _convert(*_understood(sys.stdin.buffer.read()), Path(sys.argv[1]))
     except HeadstartError as error:
         print(f"error: {error}")
         return 1
@@ -198,4 +241,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # TensorFlow would take half a second to take itself apart

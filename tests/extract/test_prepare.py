@@ -1,6 +1,10 @@
 """What is prepared once stays true: a changed weights file or a broken cache is noticed."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,10 @@ from extract.backbones import BackboneSpec
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import BackboneError
 from extract.prepared import Request, cached, place_of
-from extract.recipe import LayerRequest
+from extract.recipe import LayerRequest, PixelPolicy
 
 LAST_MAP = (LayerRequest(),)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def request(weights="imagenet", layers=LAST_MAP):
@@ -112,4 +117,44 @@ def test_a_graph_that_differs_from_keras_is_refused(monkeypatch, tmp_path):
         OpenVINOEngine, "__call__", lambda self, pixels: [np.ones((len(pixels), 64), np.float32)]
     )
     with pytest.raises(BackboneError, match="OpenVINO differs from Keras by .*--engine keras"):
-        prepare._convert(request(), tmp_path)
+        prepare._convert(request(), prepare.probe_pixels(PixelPolicy(image_size=32)), tmp_path)
+
+
+def test_a_child_hears_the_request_and_the_probes_to_the_bit():
+    pixels = prepare.probe_pixels(PixelPolicy(image_size=32))
+
+    heard, array = prepare._understood(prepare._message(request(), pixels))
+
+    assert heard == request()
+    np.testing.assert_array_equal(array, pixels, strict=True)
+
+
+LIGHT = """
+import json, sys
+from extract import prepare
+prepare.travel_light()
+import keras, openvino
+from openvino.tools.ovc import telemetry_utils
+loaded = [name for name in prepare.UNUSED if sys.modules.get(name)]
+print(json.dumps([loaded, telemetry_utils.tm.__name__]))
+"""
+
+
+def test_a_child_imports_nothing_that_it_does_not_use_and_reports_to_nobody():
+    """OpenVINO's converter sends events over the network where `openvino_telemetry` is there."""
+    printed = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        cwd=ROOT,
+        env={**os.environ, **prepare.QUIET},
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+
+    assert json.loads(printed) == [[], "openvino.tools.ovc.telemetry_stub"]
+
+
+def test_a_child_that_dies_is_our_bug_and_its_words_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+
+    with pytest.raises(RuntimeError, match=r"extract.prepare ended with 1"):
+        prepare._in_child(request(), tmp_path)
