@@ -36,6 +36,9 @@ Blocks = Callable[[], Iterable[Block]]
 
 ROWS = 1024
 """Rows of one block of an array: the fewer, the less float32 products lose before they add up."""
+FEW = 2_000_000
+"""Numbers in all rows up to which products are float64: with few rows X'X is near singular, and a
+weak penalty shows what float32 lost. So it is up to twice as many rows as features."""
 NUM_ALPHAS = 45
 LOW, HIGH = 1e-1, 1e7
 """Ends of the default penalties, in squared units of the features."""
@@ -74,12 +77,13 @@ class Moments:
         return moments
 
     def _add(self, X: np.ndarray, Y: np.ndarray, weights: np.ndarray) -> None:
-        weighted = X * weights[:, None].astype(X.dtype)
+        root = np.sqrt(weights)[:, None]
+        X = X * root.astype(X.dtype)
         self.weight += float(weights.sum())
-        self.x += weighted.sum(axis=0, dtype=np.float64)
+        self.x += (X * root.astype(X.dtype)).sum(axis=0, dtype=np.float64)
         self.y += weights @ Y
-        self.xx += weighted.T @ X
-        self.xy += weighted.T @ Y.astype(X.dtype)
+        self.xx += X.T @ X  # of one array with itself: NumPy computes half of it
+        self.xy += X.T @ (root * Y).astype(X.dtype)
 
     def centered(self) -> tuple[np.ndarray, np.ndarray]:
         """Return X'X (d, d) and X'Y (d, c) about the means, float64."""
@@ -171,9 +175,10 @@ class RidgeHead(ClassifierMixin, BaseEstimator):
     Args:
         alphas: Penalties, all above 0, or how many between 0.1 and 1e7.
         cv: None for leave-one-out, else folds as `LogisticRegressionCV` takes them.
-        refit: With folds: True fits all rows at the best penalty, False averages the fits of the
-            folds.
-        class_weight: "balanced", or a weight for each class.
+        refit: With folds: True fits all rows at the best penalty; False averages, over the folds,
+            each fold's fit at its own best penalty. With one fold that is the fit on its rows.
+        class_weight: "balanced", or a weight for each class. It weighs the rows that train, fold
+            by fold, and those that leave-one-out leaves out; not those that a fold holds out.
 
     Attributes:
         coef_: (1, d) for two classes, else (classes, d); `intercept_` likewise.
@@ -202,17 +207,23 @@ class RidgeHead(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         self.classes_, codes = encode(y)
-        weights = weights * class_weights(self.class_weight, self.classes_, codes, weights)[codes]
         self.alphas_ = penalties("alphas", self.alphas, LOW, HIGH)
-        whole = sliced(X, codes, weights)
+        if few(*X.shape):
+            X = X.astype(np.float64, copy=False)
+
+        def training(rows: np.ndarray) -> Blocks:
+            factors = class_weights(self.class_weight, self.classes_, codes[rows], weights[rows])
+            return sliced(X, codes, weights * factors[codes], rows)
+
+        whole = training(np.arange(len(X)))
         if self.cv is None or len(self.alphas_) == 1:
             return self._choose(whole, None)
         folds = Folds.of(self.cv, X, y)
-        held_out = [
-            (sliced(X[a], codes[a], weights[a]), sliced(X[b], codes[b], weights[b]))
-            for a, b in zip(folds.train, folds.test, strict=True)
+        pairs = [
+            (training(np.flatnonzero(train)), sliced(X, codes, weights, np.flatnonzero(test)))
+            for train, test in zip(folds.train, folds.test, strict=True)
         ]
-        return self._choose_by_folds(held_out, whole)
+        return self._choose_by_folds(pairs, whole)
 
     def fit_blocks(self, train: Pairs, validation: Pairs | None = None) -> Self:
         """Learn from a stream of rows, in memory of d² and one block.
@@ -226,17 +237,19 @@ class RidgeHead(ClassifierMixin, BaseEstimator):
         per_class = class_weights(
             self.class_weight, self.classes_, np.arange(len(counts)), counts.astype(np.float64)
         )
+        self.n_features_in_ = next(iter(train()))[0].shape[1]
+        dtype = np.float64 if few(int(counts.sum()), self.n_features_in_) else None
 
-        def coded(pairs: Pairs) -> Blocks:
+        def coded(pairs: Pairs, factors: np.ndarray) -> Blocks:
             def blocks() -> Iterable[Block]:
                 for X, y in pairs():
                     codes = np.searchsorted(self.classes_, y)
-                    yield X, codes, per_class[codes]
+                    yield np.asarray(X, dtype), codes, factors[codes]
 
             return blocks
 
-        self.n_features_in_ = next(iter(train()))[0].shape[1]
-        return self._choose(coded(train), coded(validation) if validation else None)
+        judges = coded(validation, np.ones(len(counts))) if validation else None
+        return self._choose(coded(train, per_class), judges)
 
     def _choose(self, train: Blocks, validation: Blocks | None) -> Self:
         """Fit `train`, and keep the penalty that validation rows, or leave-one-out, like best."""
@@ -259,12 +272,15 @@ class RidgeHead(ClassifierMixin, BaseEstimator):
             for path, coef, (_, test) in zip(paths, coefs, folds, strict=True)
         ]
         accuracy = np.concatenate([s.accuracy for s in scores])
-        best = self._note(Scores(accuracy, np.concatenate([s.loss for s in scores])))
+        together = Scores(accuracy, np.concatenate([s.loss for s in scores]))
+        chosen = [self._note(together)]
         if self.refit:
             paths = [Path.of(Moments.of(whole, classes), self.alphas_)]
             coefs = [paths[0].coefs()]
-        fits = [path.fit(coef, best) for path, coef in zip(paths, coefs, strict=True)]
-        self.alpha_ = float(self.alphas_[best])
+        else:
+            chosen = together.best_of_each_fold(self.alphas_, strong=1)
+        fits = [path.fit(c, best) for path, c, best in zip(paths, coefs, chosen, strict=True)]
+        self.alpha_ = float(self.alphas_[chosen].mean())
         self.coef_ = np.mean([coef for coef, _ in fits], axis=0)
         self.intercept_ = np.mean([intercept for _, intercept in fits], axis=0)
         return self
@@ -300,11 +316,16 @@ def targets(codes: np.ndarray, classes: int) -> np.ndarray:
     return 2.0 * np.eye(classes)[codes] - 1
 
 
-def sliced(X: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> Blocks:
-    """Return a function that gives the rows of arrays in blocks."""
+def few(rows: int, width: int) -> bool:
+    """Return whether rows are so few that their products are taken in float64."""
+    return rows <= 2 * width or rows * width <= FEW
+
+
+def sliced(X: np.ndarray, codes: np.ndarray, weights: np.ndarray, rows: np.ndarray) -> Blocks:
+    """Return a function that gives some rows of arrays, by index, in blocks."""
     return lambda: (
-        (X[i : i + ROWS], codes[i : i + ROWS], weights[i : i + ROWS])
-        for i in range(0, len(X), ROWS)
+        (X[part], codes[part], weights[part])
+        for part in np.split(rows, range(ROWS, len(rows), ROWS))
     )
 
 

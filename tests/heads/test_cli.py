@@ -136,6 +136,8 @@ def test_a_stop_signal_in_the_middle_of_training_leaves_no_model(painted, tmp_pa
     before = tree(tmp_path)
     words = ["fit", str(painted), "--column", "last", "--estimator", "mlp"]
     code = (
+        # A suite that is started in the background has its children ignore SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, heads.cli; sys.argv = ['heads', *sys.argv[1:]]\n"
         "from heads import fitting\n"
         "real = fitting.train\n"

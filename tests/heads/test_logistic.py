@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import PredefinedSplit
 from sklearn.pipeline import make_pipeline
@@ -9,8 +10,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import extract
+from heads import curvature, logistic
+from heads.curvature import Spectrum
 from heads.errors import HeadError
 from heads.logistic import LogisticHead
+from heads.logistic_path import Rows, moments, path
 
 CS = np.logspace(-4, 4, 5)
 
@@ -116,8 +120,8 @@ def test_folds_score_as_scikit_learn_scores_them(classes):
 def test_one_fold_without_refit_is_the_fit_on_its_rows():
     X, codes = rows(4)
     fold = np.where(np.arange(len(codes)) < 200, -1, 0)
-    head = LogisticHead(CS, cv=PredefinedSplit(fold), refit=False, tol=1e-9).fit(X, codes)
-    solo = LogisticHead([head.C_], tol=1e-9).fit(X[:200], codes[:200])
+    head = LogisticHead(CS, cv=PredefinedSplit(fold), refit=False, tol=1e-13).fit(X, codes)
+    solo = LogisticHead([head.C_], tol=1e-13).fit(X[:200], codes[:200])
 
     np.testing.assert_allclose(head.coef_, solo.coef_, rtol=1e-3, atol=1e-5)
     assert head.scores_.shape == (1, 5)
@@ -136,15 +140,97 @@ def test_names_and_shapes_are_those_of_scikit_learn():
     np.testing.assert_allclose(ours.Cs_, theirs.Cs_)
 
 
-def test_balanced_classes_weigh_the_same():
-    X, codes = rows(6, classes=2)
+def unbalanced(seed, classes=2):
+    X, codes = rows(seed, classes=classes)
     keep = (codes == 0) | (np.arange(len(codes)) % 5 == 0)
-    X, codes = X[keep], codes[keep]
-    head = LogisticHead([0.1], class_weight="balanced", tol=1e-8).fit(X, codes)
-    weights = (len(codes) / (2 * np.bincount(codes)))[codes]
-    found = objective(head.coef_, head.intercept_, X, codes, 0.1, weights)
+    return X[keep], codes[keep]
 
-    assert found <= reference(X, codes, 0.1, weights) * (1 + 1e-4)
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 0.5}])
+def test_class_weights_weigh_rows_and_leave_their_standardization_alone(class_weight):
+    X, codes = unbalanced(6)
+    head = LogisticHead([0.1], class_weight=class_weight, tol=1e-9).fit(X, codes)
+    pipeline = make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.1, class_weight=class_weight, tol=1e-9)
+    ).fit(X, codes)
+
+    np.testing.assert_allclose(head.predict_proba(X), pipeline.predict_proba(X), atol=1e-4)
+
+
+def test_a_fold_is_balanced_by_its_own_training_rows():
+    """Labels of validation rows choose the penalty; they have no other part in the fit."""
+    X, codes = unbalanced(6, 3)
+    fold = np.where(np.arange(len(codes)) % 3 > 0, -1, 0)
+    train = fold == -1
+    head = LogisticHead(CS, cv=PredefinedSplit(fold), refit=False, class_weight="balanced")
+    head.set_params(tol=1e-9).fit(X, codes)
+    alone = LogisticHead([head.C_], class_weight="balanced", tol=1e-9).fit(X[train], codes[train])
+
+    np.testing.assert_allclose(head.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+
+
+def solve(X, codes, Cs, **options):
+    """Return the objective at each of some penalties on one path, less the optimum, relative."""
+    mean, deviation = (part[0] for part in moments(X, np.ones((len(X), 1))))
+    d, classes = X.shape[1], codes.max() + 1
+    rows = Rows(
+        (X - mean) / deviation,
+        codes,
+        np.ones((len(X), 1)),
+        np.zeros((1, d, 1)),
+        np.ones((1, d, 1)),
+        classes,
+    )
+    gaps = []
+    for solution in path(rows, Spectrum.of(rows.X, np.ones(len(X))), Cs, 5e-6, 1000):
+        W, b = solution.T[0, :-1], solution.T[0, -1]
+        coef = W.T / deviation
+        found = objective(coef, b - coef @ mean, X, codes, solution.C, np.ones(len(X)))
+        gaps.append(found / reference(X, codes, solution.C, np.ones(len(X))) - 1)
+    return np.array(gaps)
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"MIN_PAIRS": 3, "MAX_PAIRS": 3}, {"MAX_RANK": 5}], ids=["", "pairs", "rank"]
+)
+@pytest.mark.parametrize("shape", [(300, 40, 3), (300, 40, 2), (40, 60, 3)])
+def test_every_penalty_of_a_path_is_scikit_learns_optimum(shape, limits, monkeypatch):
+    """Also with gaps in the path, few pairs, and few eigenvectors."""
+    for name, value in limits.items():
+        monkeypatch.setattr(curvature, name, value)
+    n, d, classes = shape
+    X, codes = rows(8, n, d, classes)
+
+    assert (solve(X, codes, np.logspace(-4, 4, 10).tolist()) <= 1e-4).all()
+    assert (solve(X, codes, [1e-3, 1e3]) <= 1e-4).all()
+
+
+def test_folds_that_do_not_fit_into_memory_together_take_turns(monkeypatch):
+    X, codes = rows(9)
+    together = LogisticHead(CS, cv=4, tol=1e-9).fit(X, codes)
+    monkeypatch.setattr(logistic, "MAX_LOGITS", 1)
+    in_turn = LogisticHead(CS, cv=4, tol=1e-9).fit(X, codes)
+
+    np.testing.assert_array_equal(in_turn.scores_, together.scores_)
+    np.testing.assert_allclose(in_turn.predict_proba(X), together.predict_proba(X), atol=1e-6)
+    assert in_turn.n_iter_.shape == together.n_iter_.shape == (4, 5)
+
+
+def test_features_that_do_not_vary_in_a_fold_decide_nothing():
+    """As behind a StandardScaler: what is constant where one trains has no weight."""
+    X, codes = rows(10, dtype=np.float32)
+    X[:, 0] = 7.1
+    X[:200, 1] = 0.3
+    fold = np.where(np.arange(len(codes)) < 200, -1, 0)
+    head = LogisticHead(CS, cv=PredefinedSplit(fold), refit=False).fit(X, codes)
+
+    assert np.abs(head.coef_[:, :2]).max() < 1e-6 * np.abs(head.coef_).max()
+
+
+def test_too_few_steps_are_told():
+    X, codes = rows(11)
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 gradients. Give a larger max_iter"):
+        LogisticHead([1.0], max_iter=2).fit(X, codes)
 
 
 @pytest.mark.parametrize("Cs", [0, [], [-1.0], [0.0], [float("inf")], "many"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
-from sklearn.model_selection import PredefinedSplit
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from heads.errors import HeadError
@@ -131,10 +131,11 @@ def test_a_stream_gives_what_arrays_give(size, balanced):
     np.testing.assert_allclose(streamed.scores_, arrays.scores_)
 
     streamed.fit_blocks(stream(X[:150], y[:150], size), stream(X[150:], y[150:], size))
-    if balanced is None:
-        chosen = RidgeHead(ALPHAS, cv=PredefinedSplit(fold), refit=False).fit(X, y)
-        np.testing.assert_allclose(streamed.coef_, chosen.coef_, rtol=1e-7)
-        assert streamed.alpha_ == chosen.alpha_
+    chosen = RidgeHead(ALPHAS, cv=PredefinedSplit(fold), refit=False, class_weight=balanced)
+    chosen.fit(X, y)
+    np.testing.assert_allclose(streamed.coef_, chosen.coef_, rtol=1e-7)
+    np.testing.assert_allclose(streamed.scores_, chosen.scores_)
+    assert streamed.alpha_ == chosen.alpha_
 
 
 def test_memory_is_bounded_by_features_and_one_block():
@@ -157,6 +158,28 @@ def test_memory_is_bounded_by_features_and_one_block():
         tracemalloc.stop()
 
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_few_rows_in_float32_lose_nothing():
+    """X'X is near singular there: what float32 rounds away a weak penalty would show."""
+    X, y = rows(6, 60, 200)
+    ours = RidgeHead(ALPHAS).fit(X, y)
+    exact = RidgeHead(ALPHAS).fit(X.astype(np.float64), y)
+
+    np.testing.assert_allclose(ours.coef_, exact.coef_, rtol=1e-10)
+    np.testing.assert_allclose(ours.scores_, exact.scores_)
+    ours.fit_blocks(stream(X, y, 7))
+    np.testing.assert_allclose(ours.coef_, exact.coef_, rtol=1e-7)
+
+
+def test_without_refit_each_fold_has_its_own_best_penalty():
+    X, y = rows(7, 240, 12, 4)
+    folds = list(StratifiedKFold(3).split(X, y))
+    head = RidgeHead(ALPHAS, cv=folds, refit=False).fit(X, y)
+    alone = [RidgeHead(ALPHAS, cv=[fold], refit=False).fit(X, y) for fold in folds]
+
+    assert head.alpha_ == np.mean([one.alpha_ for one in alone])
+    np.testing.assert_allclose(head.coef_, np.mean([one.coef_ for one in alone], axis=0))
 
 
 @pytest.mark.parametrize("alphas", [0, [], [-1.0], [0.0], [float("nan")], "many"])
