@@ -177,7 +177,6 @@ def test_the_awkward_folder_finishes_and_counts_add_up(shared, real, tmp_path):
 
 
 def test_bfloat16_is_another_recipe_and_says_how_far_it_is(shared, real, bees, tmp_path):
-    pytest.importorskip("openvino")
     import openvino as ov
 
     images = shared / "data" / "beans_256px" / "test"

@@ -67,18 +67,20 @@ def test_zarr_links_to_the_stores_own_shards(store, tmp_path):
 
 
 def test_zarr_opens_with_xarray_and_dask(store, tmp_path):
-    xarray = pytest.importorskip("xarray")
-    dask = pytest.importorskip("dask.array")
+    import dask.array
+    import xarray
+
     export(store, tmp_path / "out.zarr")
     with xarray.open_zarr(tmp_path / "out.zarr", consolidated=False, chunks=None) as dataset:
         np.testing.assert_array_equal(dataset["last.avg"].values, rows_of(store, "last:avg"))
         assert dataset["last.avg"].dims[0] == "row"
-    array = dask.from_zarr(str(tmp_path / "out.zarr"), component="last.avg")
+    array = dask.array.from_zarr(str(tmp_path / "out.zarr"), component="last.avg")
     np.testing.assert_array_equal(array.compute(), rows_of(store, "last:avg"))
 
 
 def test_zarr_opens_with_tensorstore(store, tmp_path):
-    tensorstore = pytest.importorskip("tensorstore")
+    import tensorstore
+
     export(store, tmp_path / "out.zarr")
     spec = {
         "driver": "zarr3",

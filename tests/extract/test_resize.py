@@ -48,7 +48,7 @@ def keras_resize(pixels, policy):
     """Keras' own layer on the TensorFlow backend, in float32 as in the joined model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what TensorFlow warns of at import is not our subject
-        keras = pytest.importorskip("keras")
+        import keras
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the reference is Keras' TensorFlow backend; set KERAS_BACKEND=tensorflow")
     layer = keras.layers.Resizing(
