@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heads.auditing import Audit, audit
     from heads.evaluation import Evaluation, evaluate
     from heads.exporting import export
     from heads.fitting import fit
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from heads.model import Model, load, save
     from heads.packing import pack
     from heads.predicting import Predictions, predict
+    from heads.reporting import ReportPage, report
 
 _HOMES = {
+    "Audit": "heads.auditing",
     "Evaluation": "heads.evaluation",
     "Model": "heads.model",
     "Predictions": "heads.predicting",
+    "ReportPage": "heads.reporting",
+    "audit": "heads.auditing",
     "evaluate": "heads.evaluation",
     "export": "heads.exporting",
     "fit": "heads.fitting",
@@ -36,12 +41,16 @@ _HOMES = {
     "load": "heads.model",
     "pack": "heads.packing",
     "predict": "heads.predicting",
+    "report": "heads.reporting",
     "save": "heads.model",
 }
 __all__ = [
+    "Audit",
     "Evaluation",
     "Model",
     "Predictions",
+    "ReportPage",
+    "audit",
     "evaluate",
     "export",
     "fit",
@@ -49,6 +58,7 @@ __all__ = [
     "load",
     "pack",
     "predict",
+    "report",
     "save",
 ]
 

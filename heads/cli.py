@@ -13,6 +13,7 @@ import typer
 
 from extract import console
 from extract.console import Screen
+from heads import cli_pages
 
 if TYPE_CHECKING:
     from heads.evaluation import Evaluation
@@ -33,6 +34,7 @@ app = typer.Typer(
     help="Train small classifiers on cached features, judge them, and ship them.",
     epilog="Start here: python -m heads fit photos.features",
 )
+app.add_typer(cli_pages.app)
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Such as photos.head.")]
 Weights = Annotated[

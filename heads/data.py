@@ -72,7 +72,7 @@ class Source:
         """
         self.check_split(split)
         parts = [self.snapshot.load(split, column.name) for column in self.columns]
-        return _labeled(_side_by_side(parts))
+        return _labeled(side_by_side(parts))
 
     def load_views(self, split: str) -> np.ndarray:
         """Return (views, n, d) float32: every cached view of each row that `load` gives."""
@@ -80,7 +80,7 @@ class Source:
         return np.stack(
             [
                 _labeled(
-                    _side_by_side([self.snapshot.load(split, column.name) for column in columns])
+                    side_by_side([self.snapshot.load(split, column.name) for column in columns])
                 ).X
                 for columns in self.views
             ]
@@ -112,7 +112,7 @@ class Source:
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):
-            block = _labeled(_side_by_side(parts))
+            block = _labeled(side_by_side(parts))
             if len(block):
                 yield block
 
@@ -254,7 +254,7 @@ def _good(items: pa.Table) -> np.ndarray:
     return np.isin(items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
 
 
-def _side_by_side(parts: Sequence[Data]) -> Data:
+def side_by_side(parts: Sequence[Data]) -> Data:
     """Join columns of the same rows: (n, d) float32."""
     flat = [part.X.reshape(len(part.X), -1).astype(np.float32, copy=False) for part in parts]
     X = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)

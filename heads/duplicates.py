@@ -75,7 +75,8 @@ def near_pairs(X: np.ndarray, similarity: float = SIMILARITY) -> Pairs:
     found = _dots(U, pairs)
     pairs, found = pairs[found >= similarity], np.minimum(found[found >= similarity], 1)
     order = np.lexsort((*pairs.T[::-1], -found))
-    return Pairs(*pairs[order].T, found[order])
+    first, second = pairs[order].T
+    return Pairs(first, second, found[order])
 
 
 def _unit(X: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def evaluate(
         model = load(model)
     if not isinstance(store, Snapshot):
         store = open_store(store if store is not None else find_store(model), snapshot)
-    source = _open(model, store)
+    source = open_for(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
     probabilities, codes = _predict(model, source, split)
@@ -141,7 +141,7 @@ def find_store(model: Model) -> Path:
     )
 
 
-def _open(model: Model, snapshot: Snapshot) -> Source:
+def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
     model.check_features(snapshot)
     names = {column.canonical: column.name for column in snapshot.columns}

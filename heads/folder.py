@@ -1,4 +1,4 @@
-"""A folder that appears whole, or not at all: models and packed models are published so."""
+"""A folder or a file that appears whole, or not at all: models, packed models and pages."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def publish_folder(path: Path, files: Mapping[str, bytes]) -> None:
         LocalFiles(path.parent).fsync("")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def publish_file(path: Path, data: bytes) -> None:
+    """Write a file under another name, sync it, and rename it to `path`.
+
+    Raises:
+        OSError: If the disk refuses; `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    disk, scratch = LocalFiles(path.parent), f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        disk.write_new(scratch, data)
+        disk.fsync(scratch)
+        os.replace(path.parent / scratch, path)
+        disk.fsync("")
+    finally:
+        (path.parent / scratch).unlink(missing_ok=True)
 
 
 def _replace(scratch: Path, path: Path) -> None:

@@ -57,14 +57,14 @@ class Novelty:
             classes: Their number; each has a row.
             held_out: Gives blocks of rows that were not trained on.
         """
-        center, scale, means = _moments(train(), classes)
-        parts = [_distances(block.X, center, scale, means) for block in held_out()]
+        center, scale, means = moments(train(), classes)
+        parts = [distances(block.X, center, scale, means) for block in held_out()]
         quantiles = np.quantile(np.concatenate(parts), np.linspace(0, 1, STEPS + 1))
         return cls(center, scale, means, quantiles.astype(np.float32))
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         """Return (n,) in 0..1 for X (n, d): the share of usual distances that are smaller."""
-        found = _distances(X, self.center, self.scale, self.means)
+        found = distances(X, self.center, self.scale, self.means)
         return np.interp(found, self.quantiles, np.linspace(0, 1, len(self.quantiles)))
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -83,8 +83,13 @@ class Novelty:
         return cls(*(arrays[f"novelty_{name}"] for name in names))
 
 
-def _moments(blocks: Iterable[Rows], classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return center (d,), scale (d,) and class means (classes, d) as `Novelty` keeps them."""
+def moments(blocks: Iterable[Rows], classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return center (d,), scale (d,) and class means (classes, d) as `Novelty` keeps them.
+
+    Args:
+        blocks: Rows with codes of classes.
+        classes: Their number; each has a row.
+    """
     count, sums, squares, shift = np.zeros(classes), 0.0, 0.0, None
     for block in blocks:
         if shift is None:  # near the mean, so that squares do not cancel
@@ -104,7 +109,7 @@ def _moments(blocks: Iterable[Rows], classes: int) -> tuple[np.ndarray, np.ndarr
     return shift, scale.astype(np.float32), means.astype(np.float32)
 
 
-def _distances(
+def distances(
     X: np.ndarray, center: np.ndarray, scale: np.ndarray, means: np.ndarray
 ) -> np.ndarray:
     """Return (n,) float64: Euclidean distance of each row, over `scale`, to the nearest mean."""

@@ -1,0 +1,96 @@
+"""Rows of a store as a model sees them, with the items that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from heads.data import Source
+from heads.model import Model
+from heads.scoring import unit
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The labeled rows of a split."""
+
+    split: str
+    items: pa.Table
+    """n rows."""
+    codes: np.ndarray
+    """(n,) int64, in the model's classes; -1 where it does not know the label."""
+    probabilities: np.ndarray
+    """(n, classes) float64."""
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) int64: the likeliest class."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(n,) float64: its probability."""
+        return self.probabilities.max(axis=1)
+
+
+def judge(model: Model, source: Source, split: str) -> Judged:
+    """Return what a model says of each row of a split."""
+    known = {name: code for code, name in enumerate(model.classes)}
+    codes = np.array([known.get(name, -1) for name in source.classes], np.int64)
+    blocks = [
+        (codes[block.y], model.predict_proba(block.X), block.items)
+        for block in source.blocks(split)
+    ]
+    found, probabilities, items = zip(*blocks, strict=True)
+    return Judged(
+        split, pa.concat_tables(items), np.concatenate(found), np.concatenate(probabilities)
+    )
+
+
+def pick(source: Source, split: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return features (m, d) of some rows of a split, in the order in which they are named."""
+    wanted = np.asarray(rows, np.int64)
+    found = np.empty((len(wanted), source.width), np.float32)
+    start = 0
+    for block in source.blocks(split):
+        here = (wanted >= start) & (wanted < start + len(block))
+        found[here] = block.X[wanted[here] - start]
+        start += len(block)
+    return found
+
+
+def nearest_training(
+    source: Source, X: np.ndarray, count: int
+) -> tuple[np.ndarray, Mapping[int, dict[str, object]]]:
+    """Return which training rows are nearest to some rows, by the cosine of their features.
+
+    Args:
+        source: Where training rows are.
+        X: (m, d) features.
+        count: How many of each.
+
+    Returns:
+        rows: (m, count) positions in the training split, the nearest first; -1 where there are
+            fewer.
+        items: Position → its item.
+    """
+    queries = unit(X)
+    best = np.full((len(X), count), -np.inf, np.float32)
+    rows = np.full((len(X), count), -1, np.int64)
+    items: dict[int, dict[str, object]] = {}
+    start = 0
+    for block in source.blocks("train"):
+        similar = np.concatenate([best, queries @ unit(block.X).T], axis=1)
+        places = np.concatenate(
+            [rows, np.broadcast_to(np.arange(start, start + len(block)), (len(X), len(block)))],
+            axis=1,
+        )
+        order = np.argsort(-similar, axis=1, kind="stable")[:, :count]
+        best, rows = np.take_along_axis(similar, order, 1), np.take_along_axis(places, order, 1)
+        new = np.unique(rows[rows >= start])
+        items |= dict(zip(new.tolist(), block.items.take(new - start).to_pylist(), strict=True))
+        start += len(block)
+    return rows, {row: items[row] for row in np.unique(rows[rows >= 0]).tolist()}
