@@ -24,6 +24,7 @@ from extract.store.reader import Snapshot
 from heads.calibration import fit_temperature
 from heads.data import Source, check_classes, check_labels, open_source
 from heads.errors import HeadError
+from heads.estimators import class_of
 from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty
@@ -70,6 +71,8 @@ def fit(
     Raises:
         HeadstartError: With one line that says what to do; `out` is then as it was.
     """
+    if isinstance(estimator, str):
+        class_of(estimator)  # importing scikit-learn or Keras takes seconds, and is no work
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)

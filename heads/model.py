@@ -70,7 +70,7 @@ class Model:
     selection: tuple[Mapping[str, Any], ...] = ()
     """What was tried and what each came to."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """seed, class_weight, refit, seconds, versions."""
+    """seed, class_weight, refit, seconds (without importing libraries), versions."""
     history: tuple[Mapping[str, Any], ...] = ()
     """One row per epoch, for heads that have epochs."""
     path: Path | None = None
