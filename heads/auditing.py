@@ -255,5 +255,5 @@ def _shifts(rows: _Rows, clusters: np.ndarray, seed: int) -> Iterator[Shift]:
     for split in ("validation", "test"):
         other = splits == split
         here = train | other
-        if min(train.sum(), other.sum()) >= FEWEST:
+        if min(len(np.unique(clusters[side])) for side in (train, other)) >= FEWEST:
             yield shift(rows.X[here], other[here], clusters[here], split, seed)

@@ -35,21 +35,30 @@ def out_of_fold(X: np.ndarray, codes: np.ndarray, groups: np.ndarray, seed: int 
 
     Args:
         X: (n, d) features.
-        codes: (n,) classes, all of 0 ... c - 1 with at least two rows in different groups.
+        codes: (n,) classes, all of 0 ... c - 1 in at least two groups each.
         groups: (n,) what must not be parted.
         seed: Draws the folds.
+
+    Returns:
+        Rows of 0 where the other folds have one class only.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     from heads.logistic import LogisticHead
 
-    counts = np.bincount(codes)
+    each = np.unique(np.column_stack([codes, groups]), axis=0)[:, 0]  # a class of each group in it
     splitter = StratifiedGroupKFold(
-        min(FOLDS, max(2, int(counts.min()))), shuffle=True, random_state=seed
+        min(FOLDS, int(np.bincount(each).min())), shuffle=True, random_state=seed
     )
-    folds = list(splitter.split(X, codes, groups))
+    folds = [
+        (train, test)
+        for train, test in splitter.split(X, codes, groups)
+        if len(test) and len(np.unique(codes[train])) > 1
+    ]
+    found = np.zeros((len(X), codes.max() + 1))
+    if not folds:
+        return found
     C = LogisticHead(CS, cv=folds, refit=False).fit(X, codes).C_
-    found = np.zeros((len(X), len(counts)))
     for train, test in folds:
         head = LogisticHead([C]).fit(X[train], codes[train])
         found[np.ix_(test, head.classes_)] = head.predict_proba(X[test])

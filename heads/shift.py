@@ -20,7 +20,7 @@ from heads.ranking import Ranking
 TELLS = 0.6
 """Area above which splits differ by more than what a few odd images make."""
 FEWEST = 20
-"""Rows of a split below which nothing can be said."""
+"""Distinct images of a split below which nothing can be said."""
 
 
 @dataclass(frozen=True, slots=True)

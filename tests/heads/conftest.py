@@ -6,6 +6,7 @@ import pytest
 
 import extract
 from extract.store.reader import open_store
+from heads.cli import main
 
 COLORS = {"blue": (200, 60, 60), "green": (60, 200, 60), "red": (60, 60, 200)}  # BGR
 PER_SPLIT = {"train": 12, "validation": 6, "test": 6}
@@ -40,3 +41,17 @@ def painted(tmp_path, fake_backbone):
 def snapshot(painted):
     """The store, opened."""
     return open_store(painted)
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """A function that runs a command line and returns (status, stdout, stderr)."""
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["heads", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call

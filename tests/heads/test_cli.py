@@ -11,24 +11,10 @@ import pytest
 from typer.main import get_command
 
 from extract import console
-from heads.cli import app, main
+from heads.cli import app
 from tests.helpers import tree
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """A function that runs a command line and returns (status, stdout, stderr)."""
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["heads", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
