@@ -13,13 +13,13 @@ import numpy as np
 from extract.splits import SPLITS
 from extract.store.reader import Snapshot, open_store
 from heads.album import Album
-from heads.audit_table import csv_bytes
+from heads.audit_table import COLUMNS, csv_bytes
 from heads.auditing import KINDS, SMALL, Audit, audit
 from heads.duplicates import SIMILARITY
 from heads.errors import HeadError
 from heads.evaluation import Table
 from heads.folder import publish_file
-from heads.page import check_place, write_page
+from heads.page import beginning, check_place, write_page
 
 SHOWN = 48
 """Cards of a gallery; the table has all."""
@@ -98,9 +98,7 @@ def write_audit(
 
 
 def _check_table(path: Path) -> None:
-    if path.exists() and not (
-        path.is_file() and path.open("rb").read(40).startswith(b"path,label,group,in_split,")
-    ):
+    if path.exists() and not beginning(path).startswith(",".join(COLUMNS).encode()):
         raise HeadError(f"{path} is something else than an audit's table. Give another --out")
 
 

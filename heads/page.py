@@ -52,11 +52,16 @@ def write_page(path: Path, template: str, values: Mapping[str, Any]) -> int:
 
 def check_place(path: Path, template: str) -> None:
     """Raise `HeadError` if something else than such a page has this path."""
-    if not path.exists():
-        return
-    head = path.open("rb").read(LOOK) if path.is_file() else b""
-    if _generator(template).encode() not in head:
-        raise HeadError(f"{path} is something else than {template} page. Give another --out")
+    if path.exists() and _generator(template).encode() not in beginning(path):
+        raise HeadError(f"{path} is something else than a page of `{template}`. Give another --out")
+
+
+def beginning(path: Path) -> bytes:
+    """Return the first bytes of a file; nothing of what is no file."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(LOOK)
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

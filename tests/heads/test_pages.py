@@ -10,6 +10,7 @@ import pytest
 
 import extract
 import heads
+from extract.relabeling import relabel
 from extract.store.reader import open_store
 from heads.audit_page import write_audit
 from heads.auditing import audit
@@ -159,7 +160,9 @@ def test_a_picture_that_changed_is_not_shown(painted, model):
 def test_something_else_is_never_replaced(painted, model, tmp_path):
     (tmp_path / "photos.report.html").write_text("<html>mine</html>")
     (tmp_path / "photos.audit.csv").write_text("mine")
-    with pytest.raises(HeadError, match="is something else than report page. Give another --out"):
+    with pytest.raises(
+        HeadError, match="is something else than a page of `report`. Give another --out"
+    ):
         report(model)
     with pytest.raises(HeadError, match="something else than an audit's table"):
         write_audit(painted)
@@ -195,7 +198,7 @@ def test_relabel_takes_the_table_back_and_leakage_is_gone(tmp_path, fake_backbon
     store = leaking(tmp_path)
     made = write_audit(store, similarity=1.0)
     table = (tmp_path / "photos.audit.csv").read_text()
-    changed = extract.relabel(store, tmp_path / "photos.audit.csv")
+    changed = relabel(store, tmp_path / "photos.audit.csv")
 
     assert made.counts["leakage"] == 1
     assert table.startswith("path,label,group,in_split,findings,")
