@@ -7,10 +7,12 @@
                (`benchmarks.trajectory`)
 - workflow     `extract run` and `heads fit` beside ten epochs in the graph, as whole processes
                (`benchmarks.workflow`)
+- audit        near duplicates at size, planted duplicates, swapped labels, a report's cost
+               (`benchmarks.heads_audit`)
 - accuracy     logistic heads on photographs: validation of cats_dogs, test of beans
 
-What each leaves out is in the docstring of its module. All of it takes about ten minutes on two
-cores, most of them the in-graph script.
+What each leaves out is in the docstring of its module. All of it takes about twenty minutes on
+two cores, most of them the in-graph script and scikit-learn.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any
 
 import extract
 import heads
-from benchmarks import heads_linear, trajectory, workflow
+from benchmarks import heads_audit, heads_linear, trajectory, workflow
 from benchmarks.timing import machine
 
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
@@ -63,6 +65,7 @@ PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = 
     "trajectory": (trajectory.measure, trajectory.verdict),
     "workflow": (workflow.measure, workflow.verdict),
     "accuracy": (measure_accuracy, show_accuracy),
+    "audit": (heads_audit.measure, heads_audit.verdict),
 }
 
 

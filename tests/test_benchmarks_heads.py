@@ -2,7 +2,11 @@
 
 import json
 
-from benchmarks import heads_linear
+import cv2
+import numpy as np
+
+import extract
+from benchmarks import heads_audit, heads_linear
 
 
 def test_linear_heads(capsys):
@@ -15,3 +19,26 @@ def test_linear_heads(capsys):
     assert len(heads_linear.verdict(facts)) == 5
     assert facts["ridge"]["distance"] < 1e-4
     assert "median, s" in capsys.readouterr().err
+
+
+def test_an_audit(tmp_path, fake_backbone):
+    rng = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(6):
+            picture = rng.integers(0, 255, (8, 9, 3)).astype("u1")
+            cv2.imwrite(str(tmp_path / "photos" / label / f"{number}.jpg"), picture)
+    extract.run(tmp_path / "photos", tmp_path / "photos.features")
+    facts = {
+        "search": heads_audit.search(300, 80, 100),
+        "planted": heads_audit.find_planted(tmp_path / "photos", tmp_path, 3),
+        "labels": heads_audit.doubt_labels(tmp_path / "photos.features", 0.2),
+        "report": 1.0,
+        "page": 1000,
+    }
+    json.dumps(facts)
+
+    assert facts["search"]["recall"] == 1
+    assert facts["search"]["pairs"] >= 1
+    assert facts["planted"]["quality 75"]["found"] > 0
+    assert len(heads_audit.verdict(facts)) == 7
