@@ -198,9 +198,7 @@ def run_settings(
     root: str | Path | None = None,
 ) -> Summary:
     """Do what `run` says, for arguments that are `Settings` already."""
-    if store is None and not isinstance(images, str | Path):
-        raise InputError("Arrays have no name to call a store after. Give store=")
-    target = Path(store) if store is not None else default_store(images)  # type: ignore[arg-type]
+    target = Path(store) if store is not None else default_store(images)
     opened = Store.at(target, settings.format)
     return extract_features(images, opened, settings, reporter or Silent(), root)
 

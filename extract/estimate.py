@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from extract.api import check_place
 from extract.errors import InputError
@@ -56,7 +57,7 @@ class Estimate:
 
 
 def estimate(
-    images: str | Path,
+    images: str | Path | Iterable[Any],
     store: str | Path | None,
     settings: Settings,
     reporter: Reporter | None = None,
@@ -65,7 +66,7 @@ def estimate(
     """Say what `extract.run` would do and cost.
 
     Args:
-        images: A folder of images, or what else `run` takes by name.
+        images: A folder of images, or what else `run` takes.
         store: Where features would go; `<images>.features` by default.
         settings: What `run` would be asked for.
         reporter: Hears of what takes long.
