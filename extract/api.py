@@ -227,11 +227,12 @@ def extract_listing(
         reporter.note(note)
     check_place(listing, store)
     with paused(), read_errors(store.path):
-        known = read_known(store)
+        known = read_known(store).lean()
     plan = make_plan(settings, known, store.path, reporter)
     check_room(listing, store, known, plan)
     with paused():
         work = Extraction(store, listing, known, plan, reporter)
+    del known
     try:
         sealed = work.run()
     finally:
