@@ -14,6 +14,7 @@ from extract.errors import InputError
 from extract.items import Listing
 from extract.known import read_known
 from extract.needs import check_room
+from extract.notebook import Shown
 from extract.pipeline import Extraction
 from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -27,7 +28,7 @@ from extract.store.snapshots import BAD_IMAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Shown):
     """What a run did; `--json` prints its fields."""
 
     store: str

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from extract.errors import InputError, StoreError
+from extract.notebook import Shown
 from extract.recipe import Column
 from extract.rewriting import places_of, rewrite_column, with_rows
 from extract.store.commits import Commit, Commits, encode, name_of, root_of
@@ -43,7 +44,7 @@ KEY = r"[0-9a-f]{64}"
 
 
 @dataclass(slots=True, kw_only=True)
-class Forgotten:
+class Forgotten(Shown):
     """What was erased."""
 
     image_keys: list[str]

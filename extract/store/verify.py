@@ -23,6 +23,7 @@ import numpy as np
 
 from extract.cores import num_cores
 from extract.errors import DamagedStoreError, StoreError
+from extract.notebook import Shown
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_of, row_digests
 from extract.store.files import disk_errors, sha256
@@ -56,7 +57,7 @@ ROWS_ALWAYS = 8
 
 
 @dataclass(slots=True)
-class Verdict:
+class Verdict(Shown):
     """What verification found."""
 
     problems: dict[str, str] = field(default_factory=dict)

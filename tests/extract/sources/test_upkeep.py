@@ -11,7 +11,7 @@ import extract
 from extract.backbones import BackboneSpec
 from extract.checks import check_images, recompute
 from extract.errors import InputError
-from extract.estimate import estimate
+from extract.estimating import estimate
 from extract.explaining import explain
 from extract.plan import Settings
 from extract.recipe import LayerRequest, PixelPolicy

@@ -20,6 +20,7 @@ from extract.errors import InputError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.needs import free_bytes, grids, growth, needs
+from extract.notebook import Shown
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -34,7 +35,7 @@ MOST_PROBED = 512  # images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(Shown):
     """What a run would come to; `--json` prints its fields."""
 
     store: str
