@@ -81,7 +81,7 @@ def estimate(
     listing = list_images(images, root)
     check_place(listing, disk)
     with read_errors(disk.path):
-        known = read_known(disk)
+        known = read_known(disk).lean()
     plan = make_plan(settings, known, disk.path, reporter or Silent(), keep=False)
     return estimate_plan(listing, disk, known, plan)
 
@@ -143,10 +143,10 @@ def _extract(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float
 def _memory(known: Known, plan: Plan) -> int:
     """Return the peak so far, with what a long run holds besides: pixels, and shards twice."""
     shards = sum(grid.shard_rows * grid.row_bytes for grid in grids(known, plan))
-    return _peak() + PIXELS_AHEAD + 2 * (AHEAD + 1) * shards
+    return peak_bytes() + PIXELS_AHEAD + 2 * (AHEAD + 1) * shards
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """Return the most bytes that this process has held; 0 where the system does not say."""
     if sys.platform == "win32":
         return 0
