@@ -59,7 +59,7 @@ def _command(found_at: Mapping[str, str], store: str) -> str:
     """Return the command that takes labels over."""
     table, folder = found_at["images"], found_at.get("folder")
     apart = folder is not None and Path(folder) != Path(table).parent
-    words = ["--images", folder] if apart else []
+    words = ["--images", str(folder)] if apart else []
     return shlex.join(["python", "-m", "extract", "run", table, *words, "--store", store])
 
 
