@@ -18,23 +18,61 @@ from extract.errors import HeadstartError
 
 if TYPE_CHECKING:
     from extract.api import Summary, run
+    from extract.checks import check_images, recompute
+    from extract.compacting import gc
+    from extract.comparing import diff
+    from extract.exporting import export
+    from extract.forgetting import forget
+    from extract.merging import merge
+    from extract.questions import estimate, explain
+    from extract.relabeling import relabel, split
+    from extract.repairing import repair
     from extract.store.reader import Data, Snapshot, open_store
+    from extract.store.verify import verify
 
-__all__ = ["Data", "HeadstartError", "Snapshot", "Summary", "open_store", "run"]
+__all__ = [
+    "Data",
+    "HeadstartError",
+    "Snapshot",
+    "Summary",
+    "check_images",
+    "diff",
+    "estimate",
+    "explain",
+    "export",
+    "forget",
+    "gc",
+    "merge",
+    "open_store",
+    "recompute",
+    "relabel",
+    "repair",
+    "run",
+    "split",
+    "verify",
+]
 
 _HOMES = {
-    "Summary": "extract.api",
-    "run": "extract.api",
-    "Data": "extract.store.reader",
-    "Snapshot": "extract.store.reader",
-    "open_store": "extract.store.reader",
+    "extract.api": ("Summary", "run"),
+    "extract.checks": ("check_images", "recompute"),
+    "extract.comparing": ("diff",),
+    "extract.compacting": ("gc",),
+    "extract.exporting": ("export",),
+    "extract.forgetting": ("forget",),
+    "extract.merging": ("merge",),
+    "extract.questions": ("estimate", "explain"),
+    "extract.relabeling": ("relabel", "split"),
+    "extract.repairing": ("repair",),
+    "extract.store.reader": ("Data", "Snapshot", "open_store"),
+    "extract.store.verify": ("verify",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module 'extract' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(home), name)
 
 
 def __dir__() -> list[str]:

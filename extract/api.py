@@ -14,6 +14,7 @@ from extract.errors import InputError
 from extract.items import Listing
 from extract.known import read_known
 from extract.needs import check_room
+from extract.notebook import Shown
 from extract.pipeline import Extraction
 from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -27,7 +28,7 @@ from extract.store.snapshots import BAD_IMAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Shown):
     """What a run did; `--json` prints its fields."""
 
     store: str
@@ -198,9 +199,7 @@ def run_settings(
     root: str | Path | None = None,
 ) -> Summary:
     """Do what `run` says, for arguments that are `Settings` already."""
-    if store is None and not isinstance(images, str | Path):
-        raise InputError("Arrays have no name to call a store after. Give store=")
-    target = Path(store) if store is not None else default_store(images)  # type: ignore[arg-type]
+    target = Path(store) if store is not None else default_store(images)
     opened = Store.at(target, settings.format)
     return extract_features(images, opened, settings, reporter or Silent(), root)
 
@@ -229,11 +228,12 @@ def extract_listing(
         reporter.note(note)
     check_place(listing, store)
     with paused(), read_errors(store.path):
-        known = read_known(store)
+        known = read_known(store).lean()
     plan = make_plan(settings, known, store.path, reporter)
     check_room(listing, store, known, plan)
     with paused():
         work = Extraction(store, listing, known, plan, reporter)
+    del known
     try:
         sealed = work.run()
     finally:

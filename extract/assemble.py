@@ -97,7 +97,7 @@ class Assembler:
         self.copied: set[str] = set()
         """Image keys of known rows in shards that were written."""
         self._recipe_key = recipe_key
-        self._known = known
+        self._known: Mapping[str, Place] = known
         self._existing = frozenset(existing)
         self._write = write
         self._rows: list[RowFacts] = []
@@ -163,3 +163,8 @@ class Assembler:
         self.digests.append(digest)
         for part in (self._rows, self._fresh, self._places, self._decoded):
             part.clear()
+
+    def finish(self) -> None:
+        """End the last shard; what was known of rows is not needed any more."""
+        self.flush()
+        self._known = {}

@@ -88,7 +88,7 @@ def show_plan(
     images: Path, store: Path | None, root: Path | None, settings: Any, screen: Screen
 ) -> None:
     """Print what a run would do and cost, and its command."""
-    from extract.estimate import estimate
+    from extract.estimating import estimate
 
     with console.ProgressReporter() as reporter:
         found = estimate(images, store, settings, reporter, root)

@@ -16,7 +16,7 @@ from extract.console import Screen
 from extract.errors import InputError
 
 if TYPE_CHECKING:
-    from extract.estimate import Estimate
+    from extract.estimating import Estimate
     from extract.store.verify import Verdict
 
 app = typer.Typer()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extract.notebook import Shown
 from extract.rewriting import places_of, rewrite_column, with_rows
 from extract.store.commits import Commits
 from extract.store.files import read_errors
@@ -14,7 +15,7 @@ from extract.store.snapshots import follow
 
 
 @dataclass(slots=True, kw_only=True)
-class Collected:
+class Collected(Shown):
     """What gc did, or would do."""
 
     done: bool

@@ -11,6 +11,7 @@ import numpy as np
 from extract.assemble import Place
 from extract.engines.engine import relative_distance
 from extract.errors import InputError
+from extract.notebook import Shown
 from extract.recipe import differences
 from extract.rewriting import places_of
 from extract.store.commits import HAS_FEATURES, Commits
@@ -22,7 +23,7 @@ LABELLING = ("label", "split", "group")
 
 
 @dataclass(slots=True)
-class ColumnDifference:
+class ColumnDifference(Shown):
     """How the features of one column differ, over the images that both have."""
 
     column: str
@@ -35,7 +36,7 @@ class ColumnDifference:
 
 
 @dataclass(slots=True)
-class Difference:
+class Difference(Shown):
     """What differs between A and B."""
 
     added: list[str] = field(default_factory=list)

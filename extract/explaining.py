@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InputError
-from extract.estimate import Estimate, estimate_plan
+from extract.estimating import Estimate, estimate_plan
 from extract.known import Known, read_known
+from extract.notebook import Shown
 from extract.plan import Settings, make_plan
 from extract.progress import Reporter, Silent
 from extract.recipe import differences
@@ -18,7 +19,7 @@ from extract.stored import listing_of, remember
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Shown):
     """How a store and a run differ."""
 
     differences: tuple[tuple[str, Any, Any], ...]

@@ -31,6 +31,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from extract.errors import InputError, StoreWriteError
+from extract.notebook import Shown
 from extract.recipe import Column
 from extract.splits import SPLITS
 from extract.store.reader import Data, Snapshot, Store
@@ -44,7 +45,7 @@ ITEM_FIELDS = ["path", "label", "split", "group", "status", "image_key", "row"]
 
 
 @dataclass(slots=True)
-class Exported:
+class Exported(Shown):
     """What an export wrote."""
 
     out: str

@@ -26,17 +26,25 @@ import numpy as np
 import pyarrow as pa
 
 from extract.errors import InputError, StoreError
+from extract.notebook import Shown
+from extract.recipe import Column
 from extract.rewriting import places_of, rewrite_column, with_rows
-from extract.store.commits import Commit, Commits, encode, name_of, root_digest, root_line
+from extract.store.commits import Commit, Commits, encode, name_of, root_of
 from extract.store.files import disk_errors, publish_copy, read_errors
 from extract.store.reader import Store
-from extract.store.snapshots import SnapshotRecord, follow, items_name, record_name
+from extract.store.snapshots import (
+    SnapshotColumn,
+    SnapshotRecord,
+    follow,
+    items_name,
+    record_name,
+)
 
 KEY = r"[0-9a-f]{64}"
 
 
 @dataclass(slots=True, kw_only=True)
-class Forgotten:
+class Forgotten(Shown):
     """What was erased."""
 
     image_keys: list[str]
@@ -182,7 +190,8 @@ class _Eraser:
         keys = [r.image_key for c in old[0] for r in c.rows if r.image_key not in self.keys]
         if not keys:
             return None
-        columns, lines = [], []
+        columns: list[SnapshotColumn] = []
+        parts: list[tuple[Column, Commit]] = []
         used = set(items["image_key"].to_pylist())
         clean = {d: c for d, c in self.commits.items() if d not in self.concerned}
         for kept, commits in zip(record.columns, old, strict=True):
@@ -197,15 +206,10 @@ class _Eraser:
             )
             columns.append(column)
             self.commits |= {commit.digest: commit for commit in new}
-            lines += [
-                root_line(row, kept.column, digest)
-                for commit in new
-                for row, digest in zip(commit.rows, commit.row_digests, strict=True)
-                if row.image_key in used
-            ]
+            parts += [(kept.column, commit) for commit in new]
         table = with_rows(items, keys)
         sealed = replace(
-            follow(record, table, columns), root_digest=root_digest(lines), replaces=record.number
+            follow(record, table, columns), root_digest=root_of(parts, used), replaces=record.number
         )
         return self._without_probes(sealed), table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -36,6 +36,11 @@ class Known:
     """A file as it was read → its image key."""
     order: tuple[str, ...] = ()
     """Image keys of the newest snapshot's rows, in row order."""
+
+    def lean(self) -> Known:
+        """Return the same without what commits say of files: `reads` says it once for all."""
+        commits = {digest: replace(commit, reads=()) for digest, commit in self.commits.items()}
+        return replace(self, commits=commits)
 
     def key_of(self, item: Item) -> str | None:
         """Return the image key of an item that was read before, told by path, size and time."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from extract.assemble import Place
 from extract.errors import InputError, StaleStoreError
 from extract.known import Known, read_known
+from extract.notebook import Shown
 from extract.recipe import Column, first_difference
 from extract.rewriting import places_of, rewrite_column
 from extract.splits import units_of
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
-class Merged:
+class Merged(Shown):
     """What a merge came to."""
 
     store: str

@@ -104,11 +104,13 @@ class Extraction:
         )
         streams = self.engine.streams
         self.forward: Stage[Batch, list[np.ndarray]] = Stage(self._forward, streams, streams + 2)
-        self.writer = Writer(store, plan, known, self.engine)
         self._outcomes: list[Outcome] = [self._hinted(item) for item in listing.items]
+        self.known = replace(known, reads={})  # a seventh of a run's memory, and of no more use
+        self.writer = Writer(store, plan, self.known, self.engine)
         self._placed: set[str] = set()
         self._copies: dict[str, list[int]] = {}
-        """Image key → the items that earlier runs, or this one's first look, know to have it."""
+        """Image key → the items that earlier runs, or this one's first look, know to have it; only
+        of images whose bytes may be needed."""
         self._ticker = Ticker(len(listing.items))
         self.assemblers = self._assemblers()
         self._taken = self._take_shards()
@@ -213,9 +215,12 @@ class Extraction:
             # A column is new, or a shard was set aside: rows of old need their images, so every
             # item must have its key before the first row is placed.
             self._resolve_all()
+        wanted = set(rest)
         for index, outcome in enumerate(self._outcomes):
             if outcome.read is not None:
-                self._copies.setdefault(outcome.read.image_key, []).append(index)
+                key = outcome.read.image_key
+                if key in wanted or not self._is_known(key):
+                    self._copies.setdefault(key, []).append(index)
         for key in rest:
             self._placed.add(key)
             index = self._copies.get(key, [-1])[0]
@@ -347,7 +352,8 @@ class Extraction:
         if any(a.has_features(key) for key in self.item_keys() for a in self.assemblers):
             self.writer.begin()
         for assembler in self.assemblers:
-            assembler.flush()
+            assembler.finish()
+        self._placed.clear()
         self.writer.finish()
 
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:

@@ -236,8 +236,14 @@ def _signature(kind: EngineKind) -> dict[str, str]:
     return openvino_signature()
 
 
-def default_store(images: str | Path) -> Path:
-    """Return `photos.features` for `photos`, for `photos.csv`, and for `tfds:photos[train]`."""
+def default_store(images: Any) -> Path:
+    """Return `photos.features` for `photos`, for `photos.csv`, and for `tfds:photos[train]`.
+
+    Raises:
+        InputError: For arrays, which have no name.
+    """
+    if not isinstance(images, str | Path):
+        raise InputError("Arrays have no name to call a store after. Give store=")
     scheme, _, name = str(images).partition(":")
     if scheme in SCHEMES and name:
         path = Path(Path(name.partition("[")[0].partition(":")[0]).name)

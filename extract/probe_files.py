@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import Files, disk_errors, publish, sha256
 from extract.store.shards import damaged
+from extract.store.snapshots import ITEMS_AT_ONCE
 
 PICTURES = ("ours-", "user-")
 MOST_TRIES = 4 * probes.MOST_OF_USER  # pictures whose size is unknown may all be large
@@ -92,10 +93,8 @@ def _users_pictures(listing: Listing, items: pa.Table, keys: Container[str]) -> 
     which decodes to the same pixels.
     """
     found: dict[str, bytes] = {}
-    names = ("size", "status", "image_key")
-    columns = (items[name].to_pylist() for name in names)
     tries = 0
-    for item, size, status, key in zip(listing.items, *columns, strict=True):
+    for item, (size, status, key) in zip(listing.items, _facts_of(items), strict=True):
         if len(found) == probes.MOST_OF_USER or tries == MOST_TRIES:
             break
         small = size <= probes.SMALL and status in HAS_FEATURES
@@ -107,6 +106,12 @@ def _users_pictures(listing: Listing, items: pa.Table, keys: Container[str]) -> 
                 if file.read.image_key == key and len(data) <= probes.SMALL:
                     found[key] = data
     return found
+
+
+def _facts_of(items: pa.Table) -> Iterator[tuple[int, str, str | None]]:
+    """Yield (size, status, image key) of items; most often only the first few are asked for."""
+    for batch in items.select(["size", "status", "image_key"]).to_batches(ITEMS_AT_ONCE):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _keep_features(files: Files, plan: Plan, engine: LazyEngine) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from extract import splits
 from extract.errors import InputError
+from extract.notebook import Shown
 from extract.splits import SPLITS, Candidate, parse_ratios, split_of_folder
 from extract.store.files import read_errors
 from extract.store.reader import Snapshot, Store
@@ -27,7 +28,7 @@ Rows = list[dict[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relabelled:
+class Relabelled(Shown):
     """What changed."""
 
     snapshot: int

@@ -14,6 +14,7 @@ from extract.api import extract_listing
 from extract.errors import HeadstartError
 from extract.items import Listing
 from extract.known import Known, read_known
+from extract.notebook import Shown
 from extract.plan import Settings
 from extract.progress import Reporter, Silent
 from extract.store.files import read_errors
@@ -26,7 +27,7 @@ ROUNDS = 2
 
 
 @dataclass(slots=True)
-class Repaired:
+class Repaired(Shown):
     """What a repair did."""
 
     moved: list[str] = field(default_factory=list)

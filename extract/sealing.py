@@ -17,19 +17,17 @@ from extract.known import Known
 from extract.lazy_engine import LazyEngine
 from extract.pixels import decoder_signature
 from extract.plan import Plan
-from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_digest, root_line
+from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_of
 from extract.store.files import sha256
 from extract.store.reader import Store
 from extract.store.snapshots import (
     ITEM_SCHEMA,
+    ITEMS_AT_ONCE,
     SnapshotColumn,
     SnapshotRecord,
     bad_images_csv,
     items_digest,
 )
-
-ITEMS_AT_ONCE = 1 << 16
-"""Rows of a table that are made at once: as dictionaries, a million would take half a GB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,7 @@ def seal(
 ) -> Sealed:
     """Write a snapshot of what the run ended with, unless the newest one says the same."""
     columns = [[known.commits[digest] for digest in a.digests] for a in assemblers]
-    facts = _facts(columns)
-    table = _with_further(_items(outcomes, facts, known), listing)
+    table = _with_further(_items(outcomes, _facts(columns), known), listing)
     found = _bad_counts(table)
     kept = tuple(
         SnapshotColumn(
@@ -160,15 +157,19 @@ def _items(
     decisions = _decisions(known)
     outcomes = [_as_decided(o, decisions.get(o.item.path)) for o in outcomes]
     split = _splits(outcomes, decisions, known)
-    tables = []
+    pieces: dict[str, list[pa.Array]] = {name: [] for name in ITEM_SCHEMA.names}
     for start in range(0, len(outcomes), ITEMS_AT_ONCE):
         chosen = slice(start, start + ITEMS_AT_ONCE)
         rows = [_item_row(o, facts) for o in outcomes[chosen]]
         for row, name in zip(rows, split[chosen], strict=True):
             row["split"] = name
             row["decided"] = decisions.get(str(row["path"]), {}).get("decided")
-        tables.append(pa.Table.from_pylist(rows, schema=ITEM_SCHEMA))
-    return pa.concat_tables(tables).combine_chunks()
+        batch = pa.RecordBatch.from_pylist(rows, schema=ITEM_SCHEMA)
+        for name in pieces:
+            pieces[name].append(batch[name])
+    # Column by column, so that no more than one of them is in memory twice.
+    arrays = [pa.concat_arrays(pieces.pop(name)) for name in ITEM_SCHEMA.names]
+    return pa.table(arrays, schema=ITEM_SCHEMA)
 
 
 def _with_further(table: pa.Table, listing: Listing) -> pa.Table:
@@ -225,11 +226,15 @@ def _pinned(decision: Mapping[str, str] | None) -> str | None:
 
 
 def _kept_splits(known: Known) -> dict[str, str]:
+    """Map image keys, or paths where there are none, to the splits of the newest snapshot."""
     if known.items is None:
         return {}
-    names = ("image_key", "path", "split")
-    columns = (known.items[name].to_pylist() for name in names)
-    return {key or path: split for key, path, split in zip(*columns, strict=True)}
+    kept: dict[str, str] = {}
+    own = {split: split for split in splits.SPLITS}  # one text for all, not one each
+    for batch in known.items.select(["image_key", "path", "split"]).to_batches(ITEMS_AT_ONCE):
+        for key, path, split in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+            kept[key or path] = own.get(split, split)
+    return kept
 
 
 def _item_row(outcome: Outcome, facts: Mapping[str, tuple[int, RowFacts]]) -> dict[str, object]:
@@ -256,8 +261,8 @@ def _item_row(outcome: Outcome, facts: Mapping[str, tuple[int, RowFacts]]) -> di
 
 
 def _bad_counts(table: pa.Table) -> dict[str, int]:
-    statuses = table["status"].to_pylist()
-    return {name: statuses.count(name) for name in ("undecodable", "unreadable")}
+    counts = {c["values"]: c["counts"] for c in table["status"].value_counts().to_pylist()}
+    return {name: counts.get(name, 0) for name in ("undecodable", "unreadable")}
 
 
 def _root(
@@ -265,14 +270,10 @@ def _root(
 ) -> str:
     """Return the root digest of what the items refer to."""
     used = set(table["image_key"].unique().to_pylist())
-    lines = [
-        root_line(row, part.column, digest)
-        for part, commits in zip(kept, columns, strict=True)
-        for commit in commits
-        for row, digest in zip(commit.rows, commit.row_digests, strict=True)
-        if row.image_key in used
+    parts = [
+        (part.column, commit) for part, group in zip(kept, columns, strict=True) for commit in group
     ]
-    return root_digest(lines)
+    return root_of(parts, used)
 
 
 def _shard_files(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, str]]:

@@ -84,33 +84,57 @@ class Memory:
         Raises:
             InputError: If the images are in none of these places; it names `option`.
         """
-        path = Path(self.store)
-        beside = path.with_suffix("") if path.suffix == ".features" else None
-        places = [given] if given is not None else [self.found_at.get("images"), beside]
+        places = [str(given)] if given is not None else self._places()
+        reason = ""
         for place in places:
-            if place is not None and (found := self._listing(str(place), items)) is not None:
-                return found
-        shown = " or ".join(str(place) for place in places if place is not None) or "any place"
+            try:
+                if (found := self._listing(place, items)) is not None:
+                    return found
+            except InputError as error:  # a place beside the store may be good all the same
+                reason = reason or f": {error}"
+        shown = " or ".join(places) or "any place"
         raise InputError(
-            f"The images of {self.store} are not in {shown} any more. Give {option} FOLDER"
+            f"The images of {self.store} are not in {shown}{reason or ' any more'}. "
+            f"Give {option} FOLDER"
         )
+
+    def _places(self) -> list[str]:
+        """Return where images were last, and where they are if they moved with the store."""
+        path, then = Path(self.store), self.found_at.get("images")
+        places = [] if then is None else [then]
+        if then is not None and then.partition(":")[0] not in SCHEMES:
+            places.append(str(path.with_name(Path(then).name)))
+        if path.suffix == ".features" and "folder" not in self.found_at:
+            places.append(str(path.with_suffix("")))
+        return list(dict.fromkeys(places))
 
     def _listing(self, place: str, items: pa.Table | None) -> Listing | None:
         """List one place; None where there is nothing."""
-        table, folder = self.found_at.get("images", ""), self.found_at.get("folder")
-        if folder is not None and (place == table or Path(place).is_dir()):
-            root = Path(folder if place == table else place)
-            if not root.is_dir():
-                return None
-            if items is not None:  # files are found by their paths alone
-                return replace(listing_of(root.resolve(), items), place=table)
-            return list_images(table, root) if Path(table).is_file() else None
+        if "folder" in self.found_at:
+            return self._listing_of_table(place, items)
         if items is not None and Path(place).is_dir():
             return listing_of(Path(place).resolve(), items)
         if not _may_be_there(place):
             return None
         listing = list_images(place)
         return listing if items is None else _as_in_snapshot(listing, items)
+
+    def _listing_of_table(self, place: str, items: pa.Table | None) -> Listing | None:
+        """List what a table names, which `place` is, or whose paths' folder it is."""
+        table, root = Path(self.found_at["images"]), Path(self.found_at["folder"])
+        if Path(place).is_dir():
+            root = Path(place)
+            table = table if table.is_file() else root / table.name
+        elif Path(place) != table:
+            root = Path(place).parent if root == table.parent else root
+            table = Path(place)
+            if not table.is_file():
+                return None
+        if not root.is_dir():
+            return None
+        if items is not None:  # files are found by their paths alone
+            return replace(listing_of(root.resolve(), items), place=str(table))
+        return list_images(table, root) if table.is_file() else None
 
 
 def _may_be_there(place: str) -> bool:

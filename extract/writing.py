@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from extract import pixels
 from extract.assemble import Draft
@@ -16,7 +17,7 @@ from extract.known import Known
 from extract.lazy_engine import LazyEngine
 from extract.plan import Plan, check_recipe, versions
 from extract.store import header
-from extract.store.commits import Commit, Commits, FileRead, row_digests
+from extract.store.commits import Commit, Commits, FileRead, encode, row_digests
 from extract.store.reader import Store
 
 AHEAD = 2  # shards that wait to be written, 64 MB each at most
@@ -121,11 +122,19 @@ class Writer:
                 versions=versions(),
             )
             commits.publish(commit)
-            # Ours, or that of a run beside us that was first: what is on the disk counts.
-            self._known.commits[digest] = commits.read(digest)
+            self._known.commits[digest] = replace(_on_disk(commits, commit), reads=())
         self.seconds += time.perf_counter() - start
 
     def _signature(self, draft: Draft) -> dict[str, str]:
         if draft.fresh:
             return dict(self._engine.engine.signature)
         return dict(next(iter(draft.known.values())).commit.signature) if draft.known else {}
+
+
+def _on_disk(commits: Commits, commit: Commit) -> Commit:
+    """Return the record that counts: ours, or that of a run beside us that was first.
+
+    Ours is not parsed again: its texts would be in memory twice.
+    """
+    same = commits.read_bytes(commit.digest) == encode(commit)
+    return commit if same else commits.read(commit.digest)

@@ -207,10 +207,21 @@ def _near(path: str) -> str:
 def predict(
     model: ModelPath,
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="A folder of images, or one image.")
+        Path,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder of images, or one image; or a .csv, .parquet, .npz, .npy, .zip or .tar "
+            "file, tfds:NAME or hf:NAME.",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The table. (default: predictions.csv beside IMAGES)")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
+        ),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Likeliest classes per image.")] = 3,
     reject: Annotated[
@@ -234,6 +245,7 @@ def predict(
             model,
             images,
             out,
+            root=root,
             top_k=top_k,
             reject=reject,
             weights=weights,

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from extract.items import list_folder
 from extract.recipe import Column
 from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
@@ -195,55 +194,6 @@ def check_classes(source: Source) -> None:
                 f"Class {name!r} has no image with features in train (it has {where}), so no head "
                 f"could ever predict it. Add images of it to train, or leave the class out"
             )
-
-
-def check_labels(snapshot: Snapshot) -> list[str]:
-    """Compare the snapshot's labels with the folder of images that it was made from.
-
-    Returns:
-        Sentences for people: that images came or went since. None where all is as it was, or
-        the folder is not here.
-
-    Raises:
-        HeadError: If an image has another label now.
-    """
-    root = Path(snapshot.record.found_at.get("images", ""))
-    if not snapshot.record.found_at.get("images") or not root.is_dir():
-        return []
-    again = f"python -m extract run {root} --store {snapshot.path}"
-    stored = _files(*(snapshot.items[name].to_pylist() for name in ("path", "size", "mtime_ns")))
-    items = list_folder(root).items
-    listed = _files(*zip(*((i.path, i.size, i.mtime_ns) for i in items), strict=True))
-    before = dict(_pairs(snapshot.items["path"], snapshot.items["label"]))
-    now = {item.path: item.label for item in items}
-    moved = [
-        (stored[file], path)
-        for file, path in listed.items()
-        if file in stored and now[path] != before[stored[file]]
-    ]
-    if moved:
-        old, new = min(moved)
-        raise HeadError(
-            f"{len(moved)} images have another label than when they were extracted, such as "
-            f"{old}, which is now {new}. Take the labels over, nothing is computed again: {again}"
-        )
-    unknown = {path for file, path in listed.items() if file not in stored} - before.keys()
-    gone = {path for file, path in stored.items() if file not in listed} - now.keys()
-    notes = []
-    if unknown:
-        notes.append(f"{len(unknown)} images are new since and not trained on: {again}")
-    if gone:
-        notes.append(f"{len(gone)} images are gone since and still trained on: {again}")
-    return notes
-
-
-def _files(
-    paths: Sequence[str], sizes: Sequence[int], times: Sequence[int]
-) -> dict[tuple[int, int], str]:
-    """Map (size, mtime_ns) to the path of the one file that has both: it stays through a move."""
-    files = list(zip(sizes, times, strict=True))
-    count = Counter(files)
-    return {file: path for file, path in zip(files, paths, strict=True) if count[file] == 1}
 
 
 def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:

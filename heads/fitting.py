@@ -22,9 +22,10 @@ from extract.progress import Reporter, Silent
 from extract.recipe import one_of
 from extract.store.reader import Snapshot
 from heads.calibration import fit_temperature
-from heads.data import Source, check_classes, check_labels, open_source
+from heads.data import Source, check_classes, open_source
 from heads.errors import HeadError
 from heads.estimators import class_of
+from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,12 +22,13 @@ from extract import pixels
 from extract.cores import num_cores
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import ImageError
-from extract.items import Item, Listing, list_files
+from extract.items import FILES, SCHEMES, Item, Listing, list_files
 from extract.prepare import prepare
 from extract.prepared import Prepared, Request, cached
 from extract.progress import Reporter, Silent, Ticker
-from extract.reading import read_item
+from extract.reading import read
 from extract.recipe import LayerRequest
+from extract.sources import list_images
 from extract.stages import Stage
 from heads.errors import HeadError, ModelError
 from heads.inference import Predictor
@@ -64,9 +65,10 @@ class Seen:
 
 def predict(
     model: Model | str | Path,
-    images: str | Path,
+    images: str | Path | Iterable[Any],
     out: str | Path | None = None,
     *,
+    root: str | Path | None = None,
     top_k: int = 3,
     reject: float | None = None,
     weights: str | Path | None = None,
@@ -77,9 +79,11 @@ def predict(
 
     Args:
         model: A model, or its folder.
-        images: A folder, searched through all its folders, or one image.
-        out: A CSV file; `predictions.csv` beside the images by default. It is written whole, and
-            replaces an older one.
+        images: A folder, searched through all its folders, or one image; or what else
+            `extract.run` takes: a table, an archive, an array file, a data set's name, or arrays.
+        out: A CSV file; `predictions.csv` beside the images by default, and in the current folder
+            where they are no file. It is written whole, and replaces an older one.
+        root: For a table, the folder of its paths; by default the table's own.
         top_k: Likeliest classes per image, at least 1; no more than there are.
         reject: Novelty, 0 to 1, above which an image gets no label.
         weights: Where the backbone's weights file is now, if it is not where it was.
@@ -91,8 +95,10 @@ def predict(
     """
     opened = model if isinstance(model, Model) else load(model)
     _check_options(top_k, reject)
-    listing = list_files(Path(images))
-    target = Path(out) if out is not None else Path(images).with_name("predictions.csv")
+    listing = _list(images, root)
+    target = Path(out) if out is not None else _default_table(images)
+    if isinstance(images, str | Path) and target.resolve() == Path(images).resolve():
+        raise HeadError(f"{images} would be replaced by its own predictions. Give another --out")
     reporter = Silent() if reporter is None else reporter
     predictor = load_predictor(opened, weights, reporter)
     top_k = min(top_k, len(opened.classes))
@@ -116,6 +122,26 @@ def predict(
         rejected=counts["rejected"],
         labels=dict(sorted(labels.items())),
     )
+
+
+def _list(images: str | Path | Iterable[Any], root: str | Path | None) -> Listing:
+    """List a folder or an image by its files alone, and anything else as `extract.run` does."""
+    if root is None and isinstance(images, str | Path) and not _is_source(images):
+        return list_files(Path(images))
+    return list_images(images, root)
+
+
+def _is_source(images: str | Path) -> bool:
+    scheme, _, name = str(images).partition(":")
+    path = Path(images)
+    return (scheme in SCHEMES and name != "") or (
+        path.suffix.lower() in FILES and not path.is_dir()
+    )
+
+
+def _default_table(images: str | Path | Iterable[Any]) -> Path:
+    beside = isinstance(images, str | Path) and str(images).partition(":")[0] not in SCHEMES
+    return Path(str(images)).with_name("predictions.csv") if beside else Path("predictions.csv")
 
 
 def _check_options(top_k: int, reject: float | None) -> None:
@@ -182,7 +208,7 @@ def _predictions(
     """Yield one prediction per item, in item order."""
 
     def look(item: Item) -> Seen:
-        return see(listing.root, item, model)
+        return see(listing, item, model)
 
     def forward(batch: list[Seen]) -> Any:
         return predictor(np.stack([seen.pixels for seen in batch if seen.pixels is not None]))
@@ -218,10 +244,10 @@ def _predictions(
         engine.close()
 
 
-def see(root: Path, item: Item, model: Model) -> Seen:
+def see(listing: Listing, item: Item, model: Model) -> Seen:
     """Read and decode one item; what is bad has a status and a reason instead of pixels."""
     try:
-        file = read_item(root, item)
+        file = read(listing, item)
     except ImageError as error:
         return Seen(item, "unreadable", reason=str(error))
     try:

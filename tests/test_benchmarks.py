@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import bench_extract
+from benchmarks import bench_extract, bench_inputs
 from benchmarks.timing import Table, machine
 from extract.backbones import BackboneSpec
 
@@ -33,3 +33,37 @@ def test_rates_compare_round_by_round():
     rates = bench_extract.Rates({"a": [2.0, 4.0, 90.0], "b": [1.0, 2.0, 30.0]})
 
     assert rates.ratio("a", to="b") == pytest.approx(2.0)
+
+
+def test_inputs(photos, picture, tmp_path, capsys):
+    new = picture(tmp_path / "new.png", seed=9)
+    results = bench_inputs.main(
+        photos,
+        new,
+        ["--backbone", "digits"],
+        files=20,
+        few=3,
+        many=30,
+        rows=600,
+        repeats=1,
+    )
+    bench_inputs.show(results)
+
+    json.dumps(results)
+    assert [r["extracted"] for rounds in results["processes"].values() for r in rounds] == [
+        12,
+        0,
+        1,
+        0,
+    ]
+    assert {name: facts["extracted"] for name, facts in results["memory"].items()} == {
+        "first run of 3 files": 3,
+        "first run of 30 files": 30,
+        "again, of 30 files": 0,
+        "plan of 30 known files": 0,
+        "plan of 600 new rows": 600,
+        "first run of 600 rows": 600,
+        "plan of 600 rows again": 600,
+        "again, of 600 rows": 0,
+    }
+    assert "listing 20 files" in capsys.readouterr().err

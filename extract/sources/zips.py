@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import stat
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ class Members:
     def __init__(self, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:
         self._archive = archive
         self._members = members
+        weakref.finalize(self, archive.close)  # listings are nobody's to close
 
     def read(self, item: Item) -> FileBytes:
         """Return the bytes of a member."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +22,14 @@ from extract.store.shards import FeatureShards
 from extract.store.snapshots import SnapshotColumn, SnapshotRecord, Snapshots
 from extract.store.zarr_shards import ZarrFormat
 
+if TYPE_CHECKING:
+    from extract.store.loading import TorchRows
+
 Bad = Literal["drop", "keep", "error"]
 READ_THROUGH = 16  # rows: reading over a gap this short is cheaper than another read
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Data:
     """Features, labels and items that belong together, row by row."""
 
@@ -40,6 +44,18 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.y is None else f"y {self.y.shape} {self.y.dtype}"
+        return f"Data(X {self.X.shape} {self.X.dtype}, {labels}, {len(self)} items)"
+
+    def _repr_html_(self) -> str:
+        from extract.notebook import table
+
+        names = ["path", "label", "split", "group", "status"]
+        first = self.items.slice(0, 8).select(names).to_pylist()
+        shown = table(names, [list(row.values()) for row in first])
+        return f"<p>{html.escape(repr(self))}</p>{shown}"
 
 
 class Snapshot:
@@ -126,13 +142,84 @@ class Snapshot:
 
         With `shuffle`, the order is a permutation that `seed` alone decides.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size is at least 1. Received: {batch_size}")
+        _check_batch_size(batch_size)
         chosen, kept = self._chosen(split, bad), self._column(column)
         if shuffle:
             chosen = np.random.default_rng(seed).permutation(chosen)
         for first in range(0, len(chosen), batch_size):
             yield self._take(chosen[first : first + batch_size], kept)
+
+    def to_tf_dataset(
+        self,
+        split: str | None = "train",
+        batch_size: int = 256,
+        shuffle: bool = True,
+        seed: int = 0,
+        *,
+        column: str | None = None,
+    ) -> Any:
+        """Return what `batches` yields as a `tf.data.Dataset`, without items.
+
+        Returns:
+            Batches (X, y), or X alone where no item has a label: X (b, d) of the column's type,
+            y (b,) int64, -1 where an item has no label. With `shuffle`, each pass has another
+            order, which `seed` decides. Bad items are left out.
+
+        Raises:
+            InputError: If there is no such split or column.
+        """
+        from extract.store.loading import tf_dataset
+
+        _check_batch_size(batch_size)
+        return tf_dataset(self, split, batch_size, shuffle, seed, column)
+
+    def to_torch(self, split: str | None = "train", *, column: str | None = None) -> TorchRows:
+        """Return the rows of a split as a data set for `torch.utils.data.DataLoader`.
+
+        Returns:
+            (features, class) by position, or features alone where no item has a label: a tensor
+            of the column's type, and an int64, -1 without a label. Bad items are left out.
+
+        Raises:
+            InputError: If there is no such split or column.
+        """
+        from extract.store.loading import TorchRows
+
+        chosen, kept = self.rows(split), self._column(column)
+        return TorchRows(lambda rows: self._take(chosen[rows], kept), len(chosen))
+
+    def rows(self, split: str | None = "train") -> np.ndarray:
+        """Return the positions in `items` of a split's good items, rising, (n,) int64."""
+        return self._chosen(split, "drop")
+
+    def _repr_html_(self) -> str:
+        from extract.information import information
+        from extract.notebook import table
+
+        facts = information(self)
+        splits, classes = facts["items_per_split"], facts["items_per_class"]
+        columns = table(
+            ["column", "row", "type", "KiB per image"],
+            [[c["name"], c["row_shape"], c["dtype"], c["kib"]] for c in facts["columns"]],
+        )
+        items = table(
+            ["items", *splits, "all"],
+            [
+                *[[name, *of.values(), sum(of.values())] for name, of in classes.items()],
+                ["all", *splits.values(), facts["items"]],
+            ],
+        )
+        head = table(
+            [f"{facts['store']}, snapshot {facts['snapshot']}", ""],
+            [
+                ["backbone", facts["backbone"].get("name")],
+                ["image size", self.recipe.pixels.image_size],
+                ["bytes", facts["bytes"]],
+                ["bad items", facts["bad"]],
+                ["root digest", f"{self.root_digest[:16]}…"],
+            ],
+        )
+        return head + columns + items
 
     def _column(self, name: str | None) -> SnapshotColumn:
         columns = self.record.columns
@@ -175,6 +262,11 @@ class Snapshot:
             return None
         codes = {name: code for code, name in enumerate(self.classes)}
         return np.array([codes.get(label, -1) for label in items["label"].to_pylist()], np.int64)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch_size is at least 1. Received: {batch_size}")
 
 
 def gather(shards: FeatureShards, kept: SnapshotColumn, rows: np.ndarray) -> np.ndarray:

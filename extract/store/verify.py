@@ -23,8 +23,9 @@ import numpy as np
 
 from extract.cores import num_cores
 from extract.errors import DamagedStoreError, StoreError
+from extract.notebook import Shown
 from extract.store import commits, header
-from extract.store.commits import Commit, Commits, root_digest, root_line, row_digests
+from extract.store.commits import Commit, Commits, root_of, row_digests
 from extract.store.files import disk_errors, sha256
 from extract.store.header import FOLDERS
 from extract.store.reader import Store
@@ -56,7 +57,7 @@ ROWS_ALWAYS = 8
 
 
 @dataclass(slots=True)
-class Verdict:
+class Verdict(Shown):
     """What verification found."""
 
     problems: dict[str, str] = field(default_factory=dict)
@@ -277,20 +278,12 @@ def _check_file(store: Store, name: str, size: int, digest: str) -> None:
         raise DamagedStoreError("was altered: its SHA-256 does not fit its snapshot")
 
 
-def _root(record: SnapshotRecord, used: set[str | None], good: dict[str, Commit]) -> str | None:
+def _root(record: SnapshotRecord, used: set[str], good: dict[str, Commit]) -> str | None:
     """Compute the root digest anew; None where a commit is damaged, which is told elsewhere."""
-    lines = []
-    for column in record.columns:
-        for digest in column.digests:
-            if digest not in good:
-                return None
-            commit = good[digest]
-            lines += [
-                root_line(row, column.column, row_digest)
-                for row, row_digest in zip(commit.rows, commit.row_digests, strict=True)
-                if row.image_key in used
-            ]
-    return root_digest(lines)
+    if any(digest not in good for column in record.columns for digest in column.digests):
+        return None
+    parts = [(c.column, good[digest]) for c in record.columns for digest in c.digests]
+    return root_of(parts, used)
 
 
 def _verify_copy(store: Store, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import extract
 from extract.errors import InputError
-from heads.data import check_classes, check_labels, open_source
+from heads.data import check_classes, open_source
 from heads.errors import HeadError
 from tests.heads.conftest import COLORS, paint
 
@@ -87,43 +87,6 @@ def test_bad_images_are_left_out_and_counted(tmp_path, fake_backbone):
 
     assert source.left_out() == {"bad": 1, "unlabeled": 0}
     assert source.count("train") == len(source.load("train")) == 35
-
-
-class TestLabelsThatChanged:
-    def test_nothing_changed(self, snapshot):
-        assert check_labels(snapshot) == []
-
-    def test_the_images_are_somewhere_else(self, snapshot, tmp_path):
-        (tmp_path / "photos").rename(tmp_path / "elsewhere")
-
-        assert check_labels(snapshot) == []
-
-    @pytest.mark.parametrize("name", ["3.png", "new.png"], ids=["over another", "beside others"])
-    def test_a_moved_image_has_another_label(self, snapshot, tmp_path, name):
-        train = tmp_path / "photos" / "train"
-        (train / "red" / "3.png").replace(train / "blue" / name)
-
-        with pytest.raises(
-            HeadError,
-            match=r"1 images have another label .*train/red/3.png, which is now train/blue/\w+.png",
-        ):
-            check_labels(snapshot)
-
-    def test_another_name_is_no_other_label(self, snapshot, tmp_path):
-        red = tmp_path / "photos" / "train" / "red"
-        (red / "3.png").rename(red / "new.png")
-
-        assert check_labels(snapshot) == []
-
-    def test_new_and_vanished_images_are_notes(self, snapshot, tmp_path, picture):
-        picture(tmp_path / "photos" / "train" / "red" / "new.png", 1)
-        (tmp_path / "photos" / "train" / "red" / "0.png").unlink()
-        notes = check_labels(snapshot)
-
-        assert [note.split(":")[0] for note in notes] == [
-            "1 images are new since and not trained on",
-            "1 images are gone since and still trained on",
-        ]
 
 
 def test_shuffled_blocks_are_the_same_rows_in_an_order_that_the_seed_decides(snapshot):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from extract.errors import InputError
 from heads.errors import HeadError, ModelError, StaleModelError
 from heads.model import load, save
 from heads.predicting import load_predictor, predict
+from tests.extract.sources.making import make
 from tests.heads.models import linear_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +110,41 @@ def test_one_image_will_do(digits, mixed):
     assert table(found.out)["a.png"]["label"] in digits.classes
     assert "label_5" in table(found.out)["a.png"]
     assert "label_6" not in table(found.out)["a.png"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "zip", "tar"])
+def test_whatever_holds_the_images_their_labels_are_the_same(digits, tmp_path, kind):
+    paths = sorted((digits.path.parent / "digits").rglob("*.png"))[::60]
+    pictures = {f"a/{n}.png": cv2.imread(str(p))[..., ::-1] for n, p in enumerate(paths, 10)}
+    expected = predict(digits, make("folder", tmp_path / "plain", pictures), tmp_path / "e.csv")
+    found = predict(digits, make(kind, tmp_path / "data", pictures), tmp_path / "p.csv")
+    tables = [table(tmp_path / name) for name in ("e.csv", "p.csv")]
+    columns = [[(r["label"], r["probability"]) for _, r in sorted(t.items())] for t in tables]
+
+    assert (found.images, found.bad) == (len(paths), 0)
+    assert found.labels == expected.labels
+    assert columns[0] == columns[1]
+
+
+def test_arrays_from_python_have_labels_too(digits, tmp_path):
+    arrays = [np.full((8, 8, 1), value, np.uint8) for value in (0, 255)]
+    found = predict(digits, arrays, tmp_path / "p.csv")
+
+    assert (found.images, found.bad) == (2, 0)
+    assert list(table(tmp_path / "p.csv")) == ["00000000", "00000001"]
+
+
+def test_a_table_of_paths_is_read_from_the_folder_that_is_named(digits, mixed, tmp_path):
+    names = tmp_path / "tables" / "new.csv"
+    names.parent.mkdir()
+    names.write_text("path\ndeep/b.png\ngone.png\n", encoding="utf-8")
+    found = predict(digits, names, root=mixed)
+    rows = table(names.with_name("predictions.csv"))
+
+    assert (found.images, found.bad) == (2, 1)
+    assert rows["gone.png"]["status"] == "unreadable"
+    with pytest.raises(HeadError, match="replaced by its own predictions"):
+        predict(digits, names, names, root=mixed)
 
 
 def test_an_older_table_is_replaced_and_a_failure_leaves_it(digits, mixed, monkeypatch):

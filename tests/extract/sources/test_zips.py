@@ -1,5 +1,6 @@
 """Archives: folders mean what they mean on the disk, and no member reaches the disk."""
 
+import gc
 import stat
 import struct
 import zipfile
@@ -126,6 +127,18 @@ def test_a_broken_member_is_a_bad_item(tmp_path):
     assert read(listing, listing.items[1]).data == b"good"
     with pytest.raises(ImageError, match="broken member of the archive: Bad CRC-32"):
         read(listing, listing.items[0])
+
+
+def test_an_archive_is_closed_with_its_listing(tmp_path):
+    """Also where both are in a circle: the collector may come to the file before the archive."""
+    listing = list_images(pack(tmp_path / "p.zip", {"c/1.jpg": b"x"}))
+    archive = listing.source._archive
+    circle = [listing]
+    circle.append(circle)
+    del listing, circle
+    gc.collect()
+
+    assert archive.fp is None
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive"])

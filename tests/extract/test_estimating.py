@@ -7,7 +7,7 @@ import pytest
 import extract
 from extract.backbones import BackboneSpec
 from extract.errors import InputError, StaleStoreError
-from extract.estimate import estimate
+from extract.estimating import estimate
 from extract.plan import Settings
 from extract.recipe import LayerRequest, PixelPolicy
 from tests.helpers import tree

@@ -10,15 +10,17 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from extract.api import check_place
 from extract.errors import InputError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.needs import free_bytes, grids, growth, needs
+from extract.notebook import Shown
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -33,7 +35,7 @@ MOST_PROBED = 512  # images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class Estimate(Shown):
     """What a run would come to; `--json` prints its fields."""
 
     store: str
@@ -56,7 +58,7 @@ class Estimate:
 
 
 def estimate(
-    images: str | Path,
+    images: str | Path | Iterable[Any],
     store: str | Path | None,
     settings: Settings,
     reporter: Reporter | None = None,
@@ -65,7 +67,7 @@ def estimate(
     """Say what `extract.run` would do and cost.
 
     Args:
-        images: A folder of images, or what else `run` takes by name.
+        images: A folder of images, or what else `run` takes.
         store: Where features would go; `<images>.features` by default.
         settings: What `run` would be asked for.
         reporter: Hears of what takes long.
@@ -79,7 +81,7 @@ def estimate(
     listing = list_images(images, root)
     check_place(listing, disk)
     with read_errors(disk.path):
-        known = read_known(disk)
+        known = read_known(disk).lean()
     plan = make_plan(settings, known, disk.path, reporter or Silent(), keep=False)
     return estimate_plan(listing, disk, known, plan)
 
@@ -141,10 +143,10 @@ def _extract(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float
 def _memory(known: Known, plan: Plan) -> int:
     """Return the peak so far, with what a long run holds besides: pixels, and shards twice."""
     shards = sum(grid.shard_rows * grid.row_bytes for grid in grids(known, plan))
-    return _peak() + PIXELS_AHEAD + 2 * (AHEAD + 1) * shards
+    return peak_bytes() + PIXELS_AHEAD + 2 * (AHEAD + 1) * shards
 
 
-def _peak() -> int:
+def peak_bytes() -> int:
     """Return the most bytes that this process has held; 0 where the system does not say."""
     if sys.platform == "win32":
         return 0
