@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from extract.backbones import BackboneSpec
+from extract.collector import paused
 from extract.errors import InputError
-from extract.items import Listing, list_folder
+from extract.items import Listing
 from extract.known import read_known
 from extract.needs import check_room
 from extract.pipeline import Extraction
@@ -18,6 +19,7 @@ from extract.plan import Settings, allowed_bad, default_size, default_store, mak
 from extract.progress import Reporter, Silent
 from extract.recipe import LayerRequest, PixelPolicy
 from extract.sealing import Sealed
+from extract.sources import list_images
 from extract.store import header
 from extract.store.files import read_errors
 from extract.store.reader import Store
@@ -64,9 +66,10 @@ class Summary:
 
 
 def run(
-    images: str | Path,
+    images: str | Path | Iterable[Any],
     store: str | Path | None = None,
     *,
+    root: str | Path | None = None,
     backbone: str = "mobilenet_v2",
     arguments: dict[str, Any] | None = None,
     weights: str | Path = "imagenet",
@@ -86,14 +89,17 @@ def run(
     batch_size: int | None = None,
     workers: int = 0,
     max_bad: str | int = "10%",
+    rehash: bool = False,
     reporter: Reporter | None = None,
 ) -> Summary:
-    """Run a frozen backbone once over a folder of images and keep its features.
+    """Run a frozen backbone once over images and keep their features.
 
     Args:
         images: A folder of class folders, of train/validation/test folders over class folders,
-            or a flat one.
+            or a flat one; a table (.csv, .parquet); a .npz or .npy file; a .zip or .tar archive;
+            "tfds:NAME" or "hf:NAME"; or uint8 arrays (h, w, 3 or 1), or (array, label) pairs.
         store: Where features go; `<images>.features` by default. Resumed if it exists.
+        root: For a table, the folder of its paths; by default the table's own.
         backbone: A name that `python -m extract backbones` lists.
         arguments: The backbone's own, such as {"alpha": 0.35}.
         weights: "imagenet", "random", or a path.
@@ -113,6 +119,7 @@ def run(
         batch_size: Images per call of the engine; it decides speed only.
         workers: Threads that read and decode; 0 for one per core.
         max_bad: Number or share ("10%") of bad items from which `Summary.too_many_bad` is set.
+        rehash: Read every byte again, also where size and time are as they were.
         reporter: Hears progress.
 
     Raises:
@@ -139,8 +146,9 @@ def run(
         batch_size=batch_size,
         workers=workers,
         max_bad=max_bad,
+        rehash=rehash,
     )
-    return run_settings(images, store, settings, reporter)
+    return run_settings(images, store, settings, reporter, root)
 
 
 def settings_of(
@@ -164,6 +172,7 @@ def settings_of(
     batch_size: int | None,
     workers: int,
     max_bad: str | int,
+    rehash: bool,
 ) -> Settings:
     """Return the arguments of `run`, checked, as `Settings`."""
     spec = BackboneSpec(name=backbone, arguments=arguments, weights=str(weights))
@@ -187,26 +196,37 @@ def settings_of(
         batch_size=batch_size,
         workers=workers,
         max_bad=str(max_bad),
+        rehash=rehash,
     )
 
 
 def run_settings(
-    images: str | Path,
+    images: str | Path | Iterable[Any],
     store: str | Path | None,
     settings: Settings,
     reporter: Reporter | None = None,
+    root: str | Path | None = None,
 ) -> Summary:
     """Do what `run` says, for arguments that are `Settings` already."""
-    target = Path(store) if store is not None else default_store(Path(images))
-    return extract_features(
-        Path(images), Store.at(target, settings.format), settings, reporter or Silent()
-    )
+    if store is None and not isinstance(images, str | Path):
+        raise InputError("Arrays have no name to call a store after. Give store=")
+    target = Path(store) if store is not None else default_store(images)  # type: ignore[arg-type]
+    opened = Store.at(target, settings.format)
+    return extract_features(images, opened, settings, reporter or Silent(), root)
 
 
-def extract_features(images: Path, store: Store, settings: Settings, reporter: Reporter) -> Summary:
+def extract_features(
+    images: str | Path | Iterable[Any],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    root: str | Path | None = None,
+) -> Summary:
     """Do what `run` says, on any store."""
     start = time.perf_counter()
-    summary = extract_listing(list_folder(images), store, settings, reporter)
+    with paused():
+        listing = list_images(images, root)
+    summary = extract_listing(listing, store, settings, reporter)
     return replace(summary, seconds=round(time.perf_counter() - start, 3))
 
 
@@ -218,11 +238,12 @@ def extract_listing(
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
-    with read_errors(store.path):
+    with paused(), read_errors(store.path):
         known = read_known(store)
     plan = make_plan(settings, known, store.path, reporter)
     check_room(listing, store, known, plan)
-    work = Extraction(store, listing, known, plan, reporter)
+    with paused():
+        work = Extraction(store, listing, known, plan, reporter)
     try:
         sealed = work.run()
     finally:
@@ -235,7 +256,7 @@ def extract_listing(
 def check_place(listing: Listing, store: Store) -> None:
     """Raise `InputError` if the store would lie among the images, or on something else."""
     path = Path(store.path)
-    if path.resolve().is_relative_to(listing.root):
+    if not listing.place and path.resolve().is_relative_to(listing.root):
         raise InputError(
             f"{path} lies inside the images. Give --store a folder outside {listing.root}"
         )

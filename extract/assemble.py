@@ -114,6 +114,24 @@ class Assembler:
         place = self._known.get(image_key)
         return place is not None and place.facts.status in HAS_FEATURES
 
+    def agrees(self, commit: Commit) -> bool:
+        """Return whether a shard's rows are what is known of their images by now."""
+        for row in commit.rows:
+            place = self._known.get(row.image_key)
+            if place is None:
+                return False
+            if place.commit is not commit and (
+                (place.facts.status in HAS_FEATURES) != (row.status in HAS_FEATURES)
+            ):
+                return False
+        return True
+
+    def take(self, commit: Commit) -> None:
+        """Take a whole shard as it is; what `add` would come to, row by row."""
+        assert not self._rows
+        self.digests.append(commit.digest)
+        self.reused.update(row.image_key for row in commit.rows)
+
     def add(self, row: Row, features: np.ndarray | None) -> None:
         """Add the next row, with this column's fresh features where there are any."""
         index = len(self._rows)

@@ -17,12 +17,12 @@ from extract.assemble import Place
 from extract.cores import num_cores
 from extract.engines.engine import PARITY, relative_distance
 from extract.errors import ImageError, InputError
-from extract.items import Item
+from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.lazy_engine import LazyEngine
 from extract.plan import EngineChoice, Plan, Settings, make_plan
 from extract.progress import Reporter, Silent
-from extract.reading import FileBytes, read_item
+from extract.reading import FileBytes, read
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
@@ -51,33 +51,33 @@ def check_images(
         Problems by item: missing, unreadable, or other bytes than those that were extracted.
     """
     store, known = _open(path)
-    root = remember(store).images(images, "--found-at")
-    items = _readable(known)
+    listing = remember(store).listing(images, "--found-at", known.items)
+    items = _readable(known, listing)
     verdict = Verdict()
     with ThreadPoolExecutor(num_cores()) as pool:
-        for done, ((name, _), (size, trouble)) in enumerate(
-            zip(items, pool.map(partial(_check_image, root), items), strict=True)
+        for done, ((item, _), (size, trouble)) in enumerate(
+            zip(items, pool.map(partial(_check_image, listing), items), strict=True)
         ):
             verdict.checks += 1
             verdict.bytes += size
             if trouble:
-                verdict.problems[name] = trouble
+                verdict.problems[item.path] = trouble
             progress(done + 1, len(items))
     return verdict
 
 
-def _check_image(root: Path, item: tuple[str, str]) -> tuple[int, str]:
+def _check_image(listing: Listing, item: tuple[Item, str]) -> tuple[int, str]:
     """Return (bytes read, what is wrong)."""
-    file = _read(root, *item)
+    file = _read(listing, *item)
     if isinstance(file, FileBytes):
         return file.read.size, ""
     return 0, file
 
 
-def _read(root: Path, name: str, key: str) -> FileBytes | str:
+def _read(listing: Listing, item: Item, key: str) -> FileBytes | str:
     """Return an item's bytes, or why they are not those of its image."""
     try:
-        file = read_item(root, Item(name))
+        file = read(listing, item)
     except ImageError as error:
         return error.reason
     if file.read.image_key != key:
@@ -92,11 +92,11 @@ def _open(path: str | Path) -> tuple[Store, Known]:
         return store, read_known(store)
 
 
-def _readable(known: Known) -> list[tuple[str, str]]:
-    """Return (path, image key) of the items that could be read."""
+def _readable(known: Known, listing: Listing) -> list[tuple[Item, str]]:
+    """Return (item, image key) of the snapshot's items that could be read."""
     assert isinstance(known.items, pa.Table)
-    pairs = zip(known.items["path"].to_pylist(), known.items["image_key"].to_pylist(), strict=True)
-    return [(path, key) for path, key in pairs if key is not None]
+    pairs = zip(listing.items, known.items["image_key"].to_pylist(), strict=True)
+    return [(item, key) for item, key in pairs if key is not None]
 
 
 def recompute(
@@ -131,11 +131,12 @@ def recompute(
         raise InputError(f"--recompute is at least 1 image. Received: {count}")
     store, known = _open(path)
     memory = remember(store)
-    root, settings = memory.images(images, "--found-at"), memory.settings(weights)
+    listing = memory.listing(images, "--found-at", known.items)
+    settings = memory.settings(weights)
     plan = make_plan(_on_any_machine(settings, known), known, store.path, reporter or Silent())
     engine, places = LazyEngine(plan), _places(known, plan.columns)
     verdict = Verdict()
-    for name, key, file in _draw(root, known, places, count, seed, verdict):
+    for name, key, file in _draw(listing, known, places, count, seed, verdict):
         array, _ = pixels.load(file.data, settings.pixels)
         for column, features in _features(plan, engine, array, key):
             place = places[column.canonical][key]
@@ -146,7 +147,7 @@ def recompute(
         verdict.bytes += file.read.size
     if not verdict.checks:
         raise InputError(
-            f"None of the images of {path} is in {root} as it was. Give --found-at FOLDER"
+            f"None of the images of {path} is in {listing.name} as it was. Give --found-at FOLDER"
         )
     return verdict
 
@@ -177,7 +178,7 @@ def _places(known: Known, columns: Sequence[Column]) -> dict[str, Mapping[str, P
 
 
 def _draw(
-    root: Path,
+    listing: Listing,
     known: Known,
     places: Mapping[str, Mapping[str, Place]],
     count: int,
@@ -185,24 +186,26 @@ def _draw(
     verdict: Verdict,
 ) -> Iterator[tuple[str, str, FileBytes]]:
     """Yield (path, key, bytes) of images drawn at random; those that are gone are noted."""
-    paths: dict[str, str] = {}
-    for name, key in _readable(known):
+    items: dict[str, Item] = {}
+    for item, key in _readable(known, listing):
         if all(key in p and p[key].facts.status in HAS_FEATURES for p in places.values()):
-            paths.setdefault(key, name)
-    keys = sorted(paths)
+            items.setdefault(key, item)
+    keys = sorted(items)
     random.Random(seed).shuffle(keys)
     found = gone = 0
     for key in keys:
         if found == count:
             break
-        file = _read(root, paths[key], key)
+        file = _read(listing, items[key], key)
         if isinstance(file, str):
             gone += 1
             continue
         found += 1
-        yield paths[key], key, file
+        yield items[key].path, key, file
     if gone:
-        verdict.notes.append(f"{gone} images that were drawn are not in {root} as they were")
+        verdict.notes.append(
+            f"{gone} images that were drawn are not in {listing.name} as they were"
+        )
 
 
 def _compare(

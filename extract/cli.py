@@ -45,12 +45,19 @@ def run(
         Path,
         typer.Argument(
             metavar="IMAGES",
-            help="Folder of class folders, of train/validation/test folders over these, or flat.",
+            help="Folder of class folders, of train/validation/test folders over these, or flat; "
+            "or a .csv, .parquet, .npz, .npy, .zip or .tar file, tfds:NAME or hf:NAME.",
         ),
     ],
     store: Annotated[
         Path | None,
         typer.Option(help="Where features go; resumed if it exists. (default: IMAGES.features)"),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
+        ),
     ] = None,
     settings: Any = None,
     plan: Annotated[
@@ -66,10 +73,10 @@ def run(
     from extract.api import run_settings
 
     if plan:
-        show_plan(images, store, settings, Screen(json))
+        show_plan(images, store, root, settings, Screen(json))
         return
     with console.ProgressReporter() as reporter:
-        summary = run_settings(images, store, settings, reporter)
+        summary = run_settings(images, store, settings, reporter, root)
     screen = Screen(json)
     show_summary(screen, summary)
     screen.finish(asdict(summary))
@@ -77,12 +84,14 @@ def run(
         raise typer.Exit(console.TOO_MANY_BAD)
 
 
-def show_plan(images: Path, store: Path | None, settings: Any, screen: Screen) -> None:
+def show_plan(
+    images: Path, store: Path | None, root: Path | None, settings: Any, screen: Screen
+) -> None:
     """Print what a run would do and cost, and its command."""
     from extract.estimate import estimate
 
     with console.ProgressReporter() as reporter:
-        found = estimate(images, store, settings, reporter)
+        found = estimate(images, store, settings, reporter, root)
     screen.say(f"{found.store}: nothing was written")
     cli_store.show_estimate(screen, found)
     screen.next("extract", *(word for word in sys.argv[1:] if word != "--plan"))

@@ -77,6 +77,10 @@ def run_options(
         str,
         typer.Option(metavar="N|P%", help="With more bad images than this, end with status 3."),
     ] = "10%",
+    rehash: Annotated[
+        bool,
+        typer.Option("--rehash", help="Read every byte again, whatever sizes and times say."),
+    ] = False,
 ) -> Any:
     """Return the options as `extract.plan.Settings`."""
     from extract.api import settings_of
@@ -102,6 +106,7 @@ def run_options(
         batch_size=batch_size,
         workers=workers,
         max_bad=max_bad,
+        rehash=rehash,
     )
 
 

@@ -401,10 +401,21 @@ def explain(
         screen.say(f"{store} was made with another recipe: such a run needs another --store.")
         screen.table(["field", "store", "run"], found.differences)
     show_estimate(screen, found.cost)
-    options = [word for word in sys.argv[3:] if word != "--json"]
+    options = _without_images([word for word in sys.argv[3:] if word != "--json"])
+    options += [] if found.folder is None else ["--images", found.folder]
     place = store if found.fits else store.with_name(f"other-{store.name}")
     screen.next("extract", "run", found.images or "IMAGES", "--store", place, *options)
     screen.finish(asdict(found) | {"fits": found.fits})
+
+
+def _without_images(words: list[str]) -> list[str]:
+    """Drop the option --images, which says where the images are: `run` takes them as they are."""
+    before = ["", *words]
+    return [
+        word
+        for word, last in zip(words, before, strict=False)
+        if last != "--images" and word.partition("=")[0] != "--images"
+    ]
 
 
 def show_estimate(screen: Screen, found: Estimate) -> None:

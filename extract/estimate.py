@@ -16,12 +16,13 @@ from pathlib import Path
 
 from extract.api import check_place
 from extract.errors import InputError
-from extract.items import Item, Listing, list_folder
+from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.needs import Needs, free_bytes, grids, growth, needs
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
 from extract.progress import Reporter, Silent
+from extract.sources import list_images
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.writing import AHEAD
@@ -59,21 +60,23 @@ def estimate(
     store: str | Path | None,
     settings: Settings,
     reporter: Reporter | None = None,
+    root: str | Path | None = None,
 ) -> Estimate:
     """Say what `extract.run` would do and cost.
 
     Args:
-        images: A folder of images, as for `run`.
+        images: A folder of images, or what else `run` takes by name.
         store: Where features would go; `<images>.features` by default.
         settings: What `run` would be asked for.
         reporter: Hears of what takes long.
+        root: For a table, the folder of its paths; by default the table's own.
 
     Raises:
         HeadstartError: For what `run` would refuse.
     """
-    target = Path(store) if store is not None else default_store(Path(images))
+    target = Path(store) if store is not None else default_store(images)
     disk = Store.at(target, settings.format)
-    listing = list_folder(Path(images))
+    listing = list_images(images, root)
     check_place(listing, disk)
     with read_errors(disk.path):
         known = read_known(disk)
@@ -88,7 +91,7 @@ def estimate_plan(
     found = needs(listing, known, plan)
     sample = [*found.unread, *found.missing] if probe else []
     work = _lacking(plan, found)
-    rate, load, probed = _probe(listing.root, sample, work) if sample else (None, 0.0, 0)
+    rate, load, probed = _probe(listing, sample, work) if sample else (None, 0.0, 0)
     seconds = load + found.images / rate if rate else None
     return Estimate(
         store=store.path,
@@ -113,13 +116,13 @@ def _lacking(plan: Plan, found: Needs) -> Plan:
     return replace(plan, columns=columns, row_shapes=shapes)
 
 
-def _probe(root: Path, items: Sequence[Item], plan: Plan) -> tuple[float | None, float, int]:
+def _probe(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float | None, float, int]:
     """Return (images per second, seconds to load the engine, images tried)."""
-    rate, load = _extract(root, _spread(items, FIRST_PROBE), plan)
+    rate, load = _extract(listing, _spread(items, FIRST_PROBE), plan)
     more = min(MOST_PROBED, len(items), int((rate or 0) * PROBE_SECONDS))
     if more <= 2 * FIRST_PROBE:
         return rate, load, min(FIRST_PROBE, len(items))
-    return *_extract(root, _spread(items, more), plan), more
+    return *_extract(listing, _spread(items, more), plan), more
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -128,13 +131,12 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[int(i * step)] for i in range(min(count, len(items)))]
 
 
-def _extract(root: Path, items: Sequence[Item], plan: Plan) -> tuple[float | None, float]:
+def _extract(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float | None, float]:
     with tempfile.TemporaryDirectory(prefix="headstart-") as scratch:
         start = time.perf_counter()
         plain = replace(plan, stored_signature=None)
-        work = Extraction(
-            Store.at(Path(scratch) / "probe"), Listing(root, tuple(items)), Known(), plain, Silent()
-        )
+        some = replace(listing, items=tuple(items), further=None)
+        work = Extraction(Store.at(Path(scratch) / "probe"), some, Known(), plain, Silent())
         try:
             work.run()
         except InputError:  # none of these is an image

@@ -8,7 +8,6 @@ from typing import Any
 
 from extract.errors import InputError
 from extract.estimate import Estimate, estimate_plan
-from extract.items import list_folder
 from extract.known import Known, read_known
 from extract.plan import Settings, make_plan
 from extract.progress import Reporter, Silent
@@ -28,6 +27,8 @@ class Explanation:
     """Columns that the run asks for and the store lacks."""
     images: str | None
     """Where the images were found; None where they were not, and the time is unknown."""
+    folder: str | None
+    """For a table, the folder of its paths."""
     cost: Estimate
     """Of the run: over this store where the recipe fits, else of another store."""
 
@@ -78,15 +79,16 @@ def explain(
     else:
         plan = make_plan(settings, known, store.path, listener)
     try:
-        root = remember(store).images(images, "--images")
+        listing = remember(store).listing(images, "--images")
+        place = listing.found_at
     except InputError:
         if images is not None:
             raise
-        root = None
-    listing = listing_of(Path(), snapshot.items) if root is None else list_folder(root)
+        listing, place = listing_of(Path(), snapshot.items), {}
     return Explanation(
         differences=tuple(found),
         missing_columns=tuple(c.name for c in wanted.columns if c.canonical not in have),
-        images=None if root is None else str(root),
-        cost=estimate_plan(listing, store, known, plan, probe=root is not None),
+        images=place.get("images"),
+        folder=place.get("folder"),
+        cost=estimate_plan(listing, store, known, plan, probe=bool(place)),
     )

@@ -1,4 +1,4 @@
-"""What the data set is: a folder → items, in one order on every machine.
+"""What the data set is: items, in one order on every machine; and how a folder becomes items.
 
     photos/cats/1.jpg                 class folders: the label is "cats"
     photos/train/cats/1.jpg           split folders over class folders
@@ -14,14 +14,25 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from extract.errors import InputError
 from extract.splits import split_of_folder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from extract.reading import FileBytes
 
 NOT_ITEMS = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"}
 )
 """Names, in lower case, that systems leave behind; names that begin with a dot likewise."""
+
+FILES = frozenset({".csv", ".parquet", ".npz", ".npy", ".zip", ".tar"})
+"""Kinds of files that hold or name images, in lower case."""
+SCHEMES = frozenset({"tfds", "hf"})
+"""Words before the colon of a data set's name, such as tfds:mnist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +40,58 @@ class Item:
     """One entry of the data set."""
 
     path: str
-    """Relative to the images' folder, with "/"."""
+    """Its name: unique, with "/"; for a file, relative to the images' folder."""
     label: str | None = None
     split: str | None = None
-    """Given by its folder; None where `extract.splits` is to decide."""
+    """Given by its folder or table; None where `extract.splits` is to decide."""
     size: int = 0
+    """In bytes; 0 where only reading tells."""
     mtime_ns: int = 0
+    """When the file that holds it was last written; 0 where nothing says so, and then it is read
+    on every run."""
     trouble: str = ""
     """Why it cannot be read, where a look at its name and kind says so."""
     group: str | None = None
 
 
+class Source(Protocol):
+    """Where items are read from, where they are not files of a folder."""
+
+    def read(self, item: Item) -> FileBytes:
+        """Return an item's bytes, or its pixels; called from several threads at once.
+
+        Raises:
+            ImageError: With stage "read", if it cannot be read.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The items of a folder, sorted by path, and what was passed over."""
+    """The items of a data set, sorted by path, and what was passed over."""
 
     root: Path
+    """The folder of the images, or of the file that holds them."""
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     """Sentences for people about files that are not items."""
+    place: str = ""
+    """What was listed, where that is not the folder itself: a table, an archive, a name."""
+    source: Source | None = None
+    """Where items are read; None for the files of the folder."""
+    further: pa.Table | None = None
+    """Further columns of the user, a row for each item."""
+
+    @property
+    def name(self) -> str:
+        """What was listed, for messages."""
+        return self.place or str(self.root)
+
+    @property
+    def found_at(self) -> dict[str, str]:
+        """Where a later run finds it again: what to list, and the folder of a table's paths."""
+        if self.place and self.source is None:
+            return {"images": self.place, "folder": str(self.root)}
+        return {"images": self.name}
 
 
 def list_folder(root: Path) -> Listing:
@@ -62,7 +106,10 @@ def list_folder(root: Path) -> Listing:
     root = Path(root)
     if not root.is_dir():
         what = "is a file" if root.is_file() else "does not exist"
-        raise InputError(f"{root} {what}. IMAGES is a folder of images, such as photos/cats/1.jpg")
+        raise InputError(
+            f"{root} {what}. IMAGES is a folder of images, such as photos/cats/1.jpg, or a "
+            f".csv, .parquet, .npz, .npy, .zip or .tar file, or tfds:NAME or hf:NAME"
+        )
     root = root.resolve()
     notes: list[str] = []
     folders, files = _top_level(root, notes)
@@ -73,9 +120,9 @@ def list_folder(root: Path) -> Listing:
         if has_splits:
             items.extend(_split_items(root, name, split, notes))
         else:
-            items.extend(_item(root, e, name, None) for e in _walk(root, root / name, notes))
+            items.extend(_item(root, path, e, name, None) for path, e in _walk(root, name, notes))
     if not items:  # no folders, or empty ones: a flat folder
-        items.extend(_item(root, entry, None, None) for entry in files)
+        items.extend(_item(root, entry.name, entry, None, None) for entry in files)
     elif files:
         shown = ", ".join(sorted(entry.name for entry in files)[:3])
         notes.append(f"{len(files)} files beside the folders are not items: {shown}")
@@ -98,13 +145,14 @@ def list_files(root: Path) -> Listing:
     if not root.is_dir():
         raise InputError(f"{root} does not exist. IMAGES is a folder of images, or one image")
     root = root.resolve()
-    items = [_item(root, entry, None, None) for entry in _walk(root, root, notes)]
+    items = [_item(root, path, entry, None, None) for path, entry in _walk(root, "", notes)]
     if not items:
         raise InputError(f"{root} holds no files. IMAGES is a folder of images, or one image")
     return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is no item."""
     return name.startswith(".") or name.lower() in NOT_ITEMS
 
 
@@ -119,7 +167,7 @@ def _top_level(
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
-    shown = [entry for entry in entries if not _is_hidden(entry.name)]
+    shown = [entry for entry in entries if not is_hidden(entry.name)]
     links = [e.name for e in shown if e.is_symlink() and e.is_dir()]
     if notes is not None:
         notes.extend(f"{name} is a link to a folder and was not entered" for name in links)
@@ -142,30 +190,35 @@ def _split_items(root: Path, name: str, split: str | None, notes: list[str]) -> 
     if files:
         notes.append(f"{len(files)} files in {name} beside its class folders are not items")
     for label in labels:
-        for entry in _walk(root, root / name / label, notes):
-            yield _item(root, entry, label, split)
+        for path, entry in _walk(root, f"{name}/{label}", notes):
+            yield _item(root, path, entry, label, split)
 
 
-def _walk(root: Path, folder: Path, notes: list[str]) -> Iterator[os.DirEntry[str]]:
-    """Yield every file below a folder. A link to a folder is noted and not entered."""
+def _walk(root: Path, folder: str, notes: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield (path, entry) of every file below a folder of the root, or below the root itself.
+
+    A link to a folder is noted and not entered. Paths are joined as text: a `Path` for each file
+    would take as long as all the rest.
+    """
     try:
-        entries = list(os.scandir(folder))
+        entries = list(os.scandir(root / folder))
     except OSError as error:
-        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
+        raise InputError(f"{root / folder} cannot be listed: {error.strerror}") from error
     for entry in entries:
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             continue
+        path = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, Path(entry.path), notes)
+            yield from _walk(root, path, notes)
         elif entry.is_dir():
-            shown = Path(entry.path).relative_to(root)
-            notes.append(f"{shown} is a link to a folder and was not entered")
+            notes.append(f"{path} is a link to a folder and was not entered")
         else:
-            yield entry
+            yield path, entry
 
 
-def _item(root: Path, entry: os.DirEntry[str], label: str | None, split: str | None) -> Item:
-    path = Path(entry.path).relative_to(root).as_posix()
+def _item(
+    root: Path, path: str, entry: os.DirEntry[str], label: str | None, split: str | None
+) -> Item:
     try:
         path.encode()
     except UnicodeEncodeError:

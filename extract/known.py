@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from extract.assemble import Place
+from extract.items import Item
 from extract.recipe import Column
 from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
@@ -35,6 +36,12 @@ class Known:
     """A file as it was read → its image key."""
     order: tuple[str, ...] = ()
     """Image keys of the newest snapshot's rows, in row order."""
+
+    def key_of(self, item: Item) -> str | None:
+        """Return the image key of an item that was read before, told by path, size and time."""
+        if not item.mtime_ns or item.trouble:
+            return None
+        return self.reads.get((item.path, item.size, item.mtime_ns))
 
     def places(self, column: Column, decoder: str) -> dict[str, Place]:
         """Map image keys to known rows of a column.
@@ -106,10 +113,13 @@ def _reads(found: Mapping[str, Commit], items: pa.Table | None) -> dict[Stamped,
             doubtful.add(stamped)
     for stamped in doubtful:
         del reads[stamped]
-    if items is not None:  # the newest word
-        columns = (items[name].to_pylist() for name in ("path", "size", "mtime_ns", "image_key"))
-        newest = {(path, size, time): key for path, size, time, key in zip(*columns, strict=True)}
-        reads |= {stamped: key for stamped, key in newest.items() if key is not None}
+    if items is not None:  # the newest word; piece by piece, and what is equal is not held twice
+        chosen = items.select(["path", "size", "mtime_ns", "image_key"])
+        for batch in chosen.to_batches(max_chunksize=1 << 16):
+            for *facts, key in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                stamped = (facts[0], facts[1], facts[2])
+                if key is not None and reads.get(stamped) != key:
+                    reads[stamped] = key
     return reads
 
 

@@ -46,9 +46,9 @@ def needs(listing: Listing, known: Known, plan: Plan) -> Needs:
     recognized: dict[str, Item] = {}
     count = 0
     for item in listing.items:
-        key = known.reads.get((item.path, item.size, item.mtime_ns))
         if item.trouble:
             continue
+        key = None if plan.settings.rehash else known.key_of(item)
         if key is None:
             unread.append(item)
             continue

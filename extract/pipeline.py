@@ -18,6 +18,7 @@ import numpy as np
 
 from extract import pixels
 from extract.assemble import Assembler, Row
+from extract.collector import paused
 from extract.cores import num_cores
 from extract.errors import FeatureError, ImageError, InputError
 from extract.interrupt import Interrupt
@@ -26,11 +27,12 @@ from extract.known import Known
 from extract.lazy_engine import LazyEngine
 from extract.plan import Plan
 from extract.progress import Reporter, Ticker
-from extract.reading import FileBytes, read_item
+from extract.reading import FileBytes, read
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
 from extract.store.reader import Store
+from extract.store.snapshots import SnapshotColumn
 from extract.views import make_view
 from extract.writing import Writer
 
@@ -57,7 +59,7 @@ class Candidate:
 
     image_key: str
     path: str
-    data: bytes | None = None
+    data: bytes | np.ndarray | None = None
     facts: RowFacts | None = None
     """Set where the outcome is known without decoding."""
 
@@ -114,6 +116,8 @@ class Extraction:
         """Image key → the items that earlier runs, or this one's first look, know to have it."""
         self._ticker = Ticker(len(listing.items))
         self.assemblers = self._assemblers()
+        self._taken = self._take_shards()
+        """Rows, from the first on, whose shards go on as they are."""
         self._ticker.items_done = sum(
             o.read is not None and self._is_known(o.read.image_key) for o in self._outcomes
         )
@@ -141,22 +145,23 @@ class Extraction:
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
         if not self.writer.begun:
             raise self._no_good_image()
-        return seal(
-            self.store,
-            self.plan,
-            self.known,
-            self.listing,
-            self._outcomes,
-            self.assemblers,
-            self.engine,
-        )
+        with paused():
+            return seal(
+                self.store,
+                self.plan,
+                self.known,
+                self.listing,
+                self._outcomes,
+                self.assemblers,
+                self.engine,
+            )
 
     # Items and rows --------------------------------------------------------------------------
 
     def _hinted(self, item: Item) -> Outcome:
-        """Recognize a file that was read before by its path, size and time."""
-        key = self.known.reads.get((item.path, item.size, item.mtime_ns))
-        if key is None or item.trouble:
+        """Recognize a file that was read before by its path, size and time, if that may be."""
+        key = None if self.plan.settings.rehash else self.known.key_of(item)
+        if key is None:
             return Outcome(item=item)
         return Outcome(item=item, read=FileRead(item.path, item.size, item.mtime_ns, key))
 
@@ -181,16 +186,42 @@ class Extraction:
     def _is_known(self, image_key: str) -> bool:
         return all(assembler.knows(image_key) for assembler in self.assemblers)
 
+    def _take_shards(self) -> int:
+        """Take the full shards that begin the newest snapshot, whole; return how many rows."""
+        kept = self.known.previous.columns if self.known.previous else ()
+        if [c.column.canonical for c in kept] != [a.column.canonical for a in self.assemblers]:
+            return 0
+        pairs = list(zip(self.assemblers, kept, strict=True))
+        step = max(assembler.grid.shard_rows for assembler in self.assemblers)  # powers of two
+        rows = min(self._full_rows(*pair) for pair in pairs) // step * step
+        for assembler, column in pairs:
+            for digest in column.digests[: rows // assembler.grid.shard_rows]:
+                assembler.take(self.known.commits[digest])
+        return rows
+
+    def _full_rows(self, assembler: Assembler, column: SnapshotColumn) -> int:
+        """Return how many rows lie in leading shards that are full and still right."""
+        rows = 0
+        for digest, ref in zip(column.digests, column.refs, strict=True):
+            commit = self.known.commits.get(digest)
+            full = ref.rows == assembler.grid.shard_rows
+            if not full or commit is None or not assembler.agrees(commit):
+                break
+            rows += ref.rows
+        return rows
+
     def _wanted(self) -> Iterator[Wanted]:
         """Yield rows of old in their order, then items in theirs."""
-        if not all(self._is_known(key) for key in self.known.order):
+        rest = self.known.order[self._taken :]
+        self._placed.update(self.known.order[: self._taken])
+        if not all(self._is_known(key) for key in rest):
             # A column is new, or a shard was set aside: rows of old need their images, so every
             # item must have its key before the first row is placed.
             self._resolve_all()
         for index, outcome in enumerate(self._outcomes):
             if outcome.read is not None:
                 self._copies.setdefault(outcome.read.image_key, []).append(index)
-        for key in self.known.order:
+        for key in rest:
             self._placed.add(key)
             index = self._copies.get(key, [-1])[0]
             yield Wanted(index, key, fetch=index >= 0 and not self._is_known(key))
@@ -263,7 +294,7 @@ class Extraction:
 
     def _read(self, wanted: Wanted) -> FileBytes | ImageError:
         try:
-            return read_item(self.listing.root, self.listing.items[wanted.index])
+            return read(self.listing, self.listing.items[wanted.index])
         except ImageError as error:
             return error
 
@@ -369,7 +400,7 @@ class Extraction:
         first = next((o for o in self._outcomes if o.trouble), None)
         reason = f", such as {first.item.path} ({first.trouble})" if first else ""
         return InputError(
-            f"None of the {len(self.listing.items)} files in {self.listing.root} is an image that "
+            f"None of the {len(self.listing.items)} files in {self.listing.name} is an image that "
             f"can be read{reason}. Nothing was written"
         )
 

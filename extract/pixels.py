@@ -124,8 +124,13 @@ def decode(data: bytes, policy: PixelPolicy) -> Decoded:
     return Decoded(np.ascontiguousarray(pixels), warning)
 
 
-def load(data: bytes, policy: PixelPolicy) -> tuple[np.ndarray, str | None]:
-    """Turn the bytes of one image file into what the backbone sees: decode, then resize.
+def load(data: bytes | np.ndarray, policy: PixelPolicy) -> tuple[np.ndarray, str | None]:
+    """Turn one image into what the backbone sees: decode, then resize.
+
+    Args:
+        data: The bytes of an image file; or its pixels (h, w, 3 or 1) uint8, which are as they
+            should be seen.
+        policy: How it is decoded and resized.
 
     Returns:
         (image_size, image_size, 3) float32 in 0..255, and the warning of `decode`.
@@ -133,8 +138,18 @@ def load(data: bytes, policy: PixelPolicy) -> tuple[np.ndarray, str | None]:
     Raises:
         ImageError: As `decode`.
     """
+    if isinstance(data, np.ndarray):
+        _check_size(data.shape[1], data.shape[0])
+        return resize(
+            np.ascontiguousarray(np.broadcast_to(data, (*data.shape[:2], 3))), policy
+        ), None
     decoded = decode(data, policy)
     return resize(decoded.pixels, policy), decoded.warning
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return pixels (h, w, 3 or 1) uint8 as the bytes of a PNG, which decodes to the same."""
+    return cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
 
 
 def decoder_signature() -> str:

@@ -13,6 +13,7 @@ from extract import backbones
 from extract.augment import Augmentation
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError, InputError, StaleStoreError
+from extract.items import FILES, SCHEMES
 from extract.known import Known
 from extract.prepare import prepare
 from extract.prepared import WEIGHTS_WORDS, EngineKind, Prepared, Request, cached, with_dtype
@@ -56,6 +57,8 @@ class Settings:
     workers: int = 0
     """Threads that read and decode; 0 for one per core."""
     max_bad: str = "10%"
+    rehash: bool = False
+    """Whether every byte is read again, also where size and time are as they were."""
 
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, get_args(DType))
@@ -281,10 +284,16 @@ def _signature(kind: EngineKind) -> dict[str, str]:
     return openvino_signature()
 
 
-def default_store(images: Path) -> Path:
-    """Return `photos.features` for `photos`."""
-    named = images if images.name not in ("", "..") else images.resolve()
-    return named.with_name(named.name + ".features")
+def default_store(images: str | Path) -> Path:
+    """Return `photos.features` for `photos`, for `photos.csv`, and for `tfds:photos[train]`."""
+    scheme, _, name = str(images).partition(":")
+    if scheme in SCHEMES and name:
+        path = Path(Path(name.partition("[")[0].partition(":")[0]).name)
+    else:
+        path = Path(images)
+        path = path if path.name not in ("", "..") else path.resolve()
+        path = path.with_suffix("") if path.suffix.lower() in FILES and not path.is_dir() else path
+    return path.with_name(path.name + ".features")
 
 
 def default_size(spec: BackboneSpec, asked: int | None) -> int:

@@ -11,28 +11,28 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Container, Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from extract import pixels, probes
 from extract.errors import ImageError
-from extract.items import Item
+from extract.items import Listing
 from extract.lazy_engine import LazyEngine
 from extract.plan import Plan
-from extract.reading import read_item
+from extract.reading import read
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import Files, disk_errors, publish, sha256
 from extract.store.shards import damaged
 
 PICTURES = ("ours-", "user-")
+MOST_TRIES = 4 * probes.MOST_OF_USER  # pictures whose size is unknown may all be large
 
 
 def keep(
     files: Files,
-    root: Path,
+    listing: Listing,
     plan: Plan,
     items: pa.Table,
     engine: LazyEngine,
@@ -50,7 +50,7 @@ def keep(
         if expected is not None and _facts(files, name) != tuple(expected):
             raise damaged(f"probes/{name}", "was altered")
     with disk_errors("the probes"):
-        _keep_pictures(files, root, items, before)
+        _keep_pictures(files, listing, items, before)
         if any(features_name(c) not in files.list("probes") for c in plan.outputs):
             _keep_features(files, plan, engine)
     return {f"probes/{name}": _facts(files, name) for name in files.list("probes")}
@@ -73,7 +73,7 @@ def read_features(files: Files, column: Column) -> tuple[list[str], np.ndarray]:
         return arrays["names"].tolist(), arrays["features"]
 
 
-def _keep_pictures(files: Files, root: Path, items: pa.Table, before: Iterable[str]) -> None:
+def _keep_pictures(files: Files, listing: Listing, items: pa.Table, before: Iterable[str]) -> None:
     there = files.list("probes")
     if not {f"ours-{name}" for name in probes.NAMES} <= set(there):
         for name, data in probes.synthetic().items():
@@ -81,25 +81,31 @@ def _keep_pictures(files: Files, root: Path, items: pa.Table, before: Iterable[s
     lost = {n.removeprefix("probes/user-") for n in before if n.startswith("probes/user-")}
     lost -= {name.removeprefix("user-") for name in there}
     if lost or not any(name.startswith("user-") for name in there):
-        for key, data in _users_pictures(root, items, lost).items():
+        for key, data in _users_pictures(listing, items, lost).items():
             publish(files, f"probes/user-{key}", data)
 
 
-def _users_pictures(root: Path, items: pa.Table, keys: Container[str]) -> dict[str, bytes]:
+def _users_pictures(listing: Listing, items: pa.Table, keys: Container[str]) -> dict[str, bytes]:
     """Return pictures by key: these, or the first small good ones where none are named.
 
-    A picture that changed or went away meanwhile is left out.
+    A picture that changed or went away meanwhile is left out. One that is an array becomes a PNG,
+    which decodes to the same pixels.
     """
     found: dict[str, bytes] = {}
-    for item in items.select(["path", "size", "status", "image_key"]).to_pylist():
-        if len(found) == probes.MOST_OF_USER:
+    names = ("size", "status", "image_key")
+    columns = (items[name].to_pylist() for name in names)
+    tries = 0
+    for item, size, status, key in zip(listing.items, *columns, strict=True):
+        if len(found) == probes.MOST_OF_USER or tries == MOST_TRIES:
             break
-        small = item["size"] <= probes.SMALL and item["status"] in HAS_FEATURES
-        if small and (not keys or item["image_key"] in keys):
+        small = size <= probes.SMALL and status in HAS_FEATURES
+        if small and key not in found and (not keys or key in keys):
+            tries += 1
             with contextlib.suppress(ImageError):
-                file = read_item(root, Item(item["path"]))
-                if file.read.image_key == item["image_key"]:
-                    found[item["image_key"]] = file.data
+                file = read(listing, item)
+                data = file.data if isinstance(file.data, bytes) else pixels.png(file.data)
+                if file.read.image_key == key and len(data) <= probes.SMALL:
+                    found[key] = data
     return found
 
 

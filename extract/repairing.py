@@ -12,14 +12,14 @@ from pathlib import Path
 
 from extract.api import extract_listing
 from extract.errors import HeadstartError
-from extract.items import Listing, list_folder
+from extract.items import Listing
 from extract.known import Known, read_known
 from extract.plan import Settings
 from extract.progress import Reporter, Silent
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import set_aside, verify
-from extract.stored import Memory, listing_of, remember
+from extract.stored import Memory, remember
 
 ROUNDS = 2
 """What only older snapshots name is given up in the second round: no run brings it back."""
@@ -92,12 +92,11 @@ def _work(
 ) -> tuple[Listing, Settings]:
     """Return the run that makes anew what was moved."""
     settings = memory.settings(weights)
-    root = memory.images(images, "--images")
     with read_errors(memory.store):
         known = read_known(Store.at(memory.store))
     if known.items is None or any(_is_newer_snapshot(name, known) for name in moved):
-        return list_folder(root), settings
-    return listing_of(root, known.items), settings
+        return memory.listing(images, "--images"), settings
+    return memory.listing(images, "--images", known.items), settings
 
 
 def _is_newer_snapshot(name: str, known: Known) -> bool:

@@ -28,6 +28,9 @@ from extract.store.snapshots import (
     items_digest,
 )
 
+ITEMS_AT_ONCE = 1 << 16
+"""Rows of a table that are made at once: as dictionaries, a million would take half a GB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -65,38 +68,53 @@ def seal(
     """Write a snapshot of what the run ended with, unless the newest one says the same."""
     columns = [[known.commits[digest] for digest in a.digests] for a in assemblers]
     facts = _facts(columns)
-    table = _items(outcomes, facts, known)
+    table = _with_further(_items(outcomes, facts, known), listing)
     found = _bad_counts(table)
-    root, rows = _root(table, assemblers, columns)
+    kept = tuple(
+        SnapshotColumn(
+            column=a.column,
+            row_shape=a.grid.row_shape,
+            digests=tuple(a.digests),
+            refs=tuple(commit.ref for commit in commits),
+        )
+        for a, commits in zip(assemblers, columns, strict=True)
+    )
+    digests = _digests(table, kept, columns, known)
     before = known.previous.files if known.previous else {}
-    probes = probe_files.keep(store.files, listing.root, plan, table, engine, before)
+    probes = probe_files.keep(store.files, listing, plan, table, engine, before)
     record = SnapshotRecord(
         recipe_key=plan.recipe.key,
-        columns=tuple(
-            SnapshotColumn(
-                column=a.column,
-                row_shape=a.grid.row_shape,
-                digests=tuple(a.digests),
-                refs=tuple(commit.ref for commit in commits),
-            )
-            for a, commits in zip(assemblers, columns, strict=True)
-        ),
+        columns=kept,
         files=_shard_files(columns) | probes,
-        classes=tuple(sorted({x for x in table["label"].to_pylist() if x is not None})),
-        items_digest=items_digest(table),
-        root_digest=root,
+        classes=tuple(sorted(x for x in table["label"].unique().to_pylist() if x is not None)),
+        items_digest=digests[0],
+        root_digest=digests[1],
         decoder=decoder_signature(),
         bad_images=sha256(bad_images_csv(table)),
         distance=known.previous.distance if known.previous else engine.distance(),
-        found_at={"images": str(listing.root), **_weights_place(plan)},
+        found_at={**listing.found_at, **_weights_place(plan)},
         split_rule=known.previous.split_rule if known.previous else None,
     )
     store.snapshots.check_present(record)  # a gc beside this run may have taken an old shard
     number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
     needs_heic = any(
-        "headstart[heic]" in reason for reason in table["reason"].to_pylist() if reason
+        "headstart[heic]" in reason for reason in table["reason"].unique().to_pylist() if reason
     )
-    return Sealed(number, root, rows, sum(found.values()), found, needs_heic)
+    rows = pc.count_distinct(table["image_key"]).as_py()
+    return Sealed(number, digests[1], rows, sum(found.values()), found, needs_heic)
+
+
+def _digests(
+    table: pa.Table,
+    kept: tuple[SnapshotColumn, ...],
+    columns: Sequence[Sequence[Commit]],
+    known: Known,
+) -> tuple[str, str]:
+    """Return (items digest, root digest): those of before, where they would be of the same."""
+    before = known.previous
+    if before is not None and before.columns == kept and table.equals(known.items):
+        return before.items_digest, before.root_digest
+    return items_digest(table), _root(table, kept, columns)
 
 
 def _weights_place(plan: Plan) -> dict[str, str]:
@@ -141,11 +159,27 @@ def _items(
 ) -> pa.Table:
     decisions = _decisions(known)
     outcomes = [_as_decided(o, decisions.get(o.item.path)) for o in outcomes]
-    rows = [_item_row(o, facts) for o in outcomes]
-    for row, name in zip(rows, _splits(outcomes, decisions, known), strict=True):
-        row["split"] = name
-        row["decided"] = decisions.get(str(row["path"]), {}).get("decided")
-    return pa.Table.from_pylist(rows, schema=ITEM_SCHEMA)
+    split = _splits(outcomes, decisions, known)
+    tables = []
+    for start in range(0, len(outcomes), ITEMS_AT_ONCE):
+        chosen = slice(start, start + ITEMS_AT_ONCE)
+        rows = [_item_row(o, facts) for o in outcomes[chosen]]
+        for row, name in zip(rows, split[chosen], strict=True):
+            row["split"] = name
+            row["decided"] = decisions.get(str(row["path"]), {}).get("decided")
+        tables.append(pa.Table.from_pylist(rows, schema=ITEM_SCHEMA))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _with_further(table: pa.Table, listing: Listing) -> pa.Table:
+    """Put the user's further columns beside ours."""
+    further = listing.further
+    if further is None:
+        return table
+    return pa.table(
+        [*table.columns, *further.combine_chunks().columns],
+        schema=pa.schema([*table.schema, *further.schema.remove_metadata()]),
+    )
 
 
 def _decisions(known: Known) -> dict[str, dict[str, str]]:
@@ -200,29 +234,23 @@ def _kept_splits(known: Known) -> dict[str, str]:
 
 def _item_row(outcome: Outcome, facts: Mapping[str, tuple[int, RowFacts]]) -> dict[str, object]:
     item, read = outcome.item, outcome.read
-    row: dict[str, object] = {
+    if read is None or facts[read.image_key][1].status == "absent":
+        trouble = outcome.trouble or ImageError("read", "changed while it was read")
+        key, size, mtime_ns, index = None, item.size, item.mtime_ns, -1
+        status, stage, reason = "unreadable", trouble.stage, trouble.reason
+    else:
+        _, size, mtime_ns, key = read
+        index, (_, status, stage, reason) = facts[key]
+    return {
         "path": item.path,
         "label": item.label,
         "group": item.group,
-        "size": item.size,
-        "mtime_ns": item.mtime_ns,
-    }
-    if read is None or facts[read.image_key][1].status == "absent":
-        trouble = outcome.trouble or ImageError("read", "changed while it was read")
-        return row | {
-            "status": "unreadable",
-            "stage": trouble.stage,
-            "reason": trouble.reason,
-            "row": -1,
-        }
-    index, found = facts[read.image_key]
-    return row | {
-        "image_key": read.image_key,
-        "size": read.size,
-        "mtime_ns": read.mtime_ns,
-        "status": found.status,
-        "stage": found.stage or None,
-        "reason": found.reason or None,
+        "image_key": key,
+        "size": size,
+        "mtime_ns": mtime_ns,
+        "status": status,
+        "stage": stage or None,
+        "reason": reason or None,
         "row": index,
     }
 
@@ -233,18 +261,18 @@ def _bad_counts(table: pa.Table) -> dict[str, int]:
 
 
 def _root(
-    table: pa.Table, assemblers: Sequence[Assembler], columns: Sequence[Sequence[Commit]]
-) -> tuple[str, int]:
-    """Return (root digest, distinct images) of what the items refer to."""
-    used = {key for key in table["image_key"].to_pylist() if key is not None}
+    table: pa.Table, kept: Sequence[SnapshotColumn], columns: Sequence[Sequence[Commit]]
+) -> str:
+    """Return the root digest of what the items refer to."""
+    used = set(table["image_key"].unique().to_pylist())
     lines = [
-        root_line(row, assembler.column, digest)
-        for assembler, commits in zip(assemblers, columns, strict=True)
+        root_line(row, part.column, digest)
+        for part, commits in zip(kept, columns, strict=True)
         for commit in commits
         for row, digest in zip(commit.rows, commit.row_digests, strict=True)
         if row.image_key in used
     ]
-    return root_digest(lines), len(used)
+    return root_digest(lines)
 
 
 def _shard_files(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, str]]:

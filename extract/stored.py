@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from extract.backbones import BackboneSpec
 from extract.errors import InputError, StoreError
-from extract.items import Item, Listing
+from extract.items import SCHEMES, Item, Listing
 from extract.plan import Settings
 from extract.prepared import WEIGHTS_WORDS, Request, cached
 from extract.recipe import Column, LayerRequest
+from extract.sources import list_images
 from extract.store import header
 from extract.store.reader import Store
-from extract.store.snapshots import SnapshotRecord
+from extract.store.snapshots import ITEM_SCHEMA, SnapshotRecord
 from extract.store.verify import readable_commits
 
 
@@ -72,22 +73,66 @@ class Memory:
             return typed
         return self.found_at.get("weights", typed)
 
-    def images(self, given: str | Path | None, option: str) -> Path:
-        """Return the folder of the images: the given one, the last one, or that beside the store.
+    def listing(
+        self, given: str | Path | None, option: str, items: pa.Table | None = None
+    ) -> Listing:
+        """List the images where they are given, where they were last, or beside the store.
+
+        Args:
+            given: A folder (for a store made from a table, that of its paths), or what else `run`
+                takes by name.
+            option: How a person gives it.
+            items: Take these items of a snapshot, instead of what is there now.
 
         Raises:
-            InputError: If none of these is a folder; it names `option`.
+            InputError: If the images are in none of these places; it names `option`.
         """
         path = Path(self.store)
         beside = path.with_suffix("") if path.suffix == ".features" else None
         places = [given] if given is not None else [self.found_at.get("images"), beside]
         for place in places:
-            if place is not None and Path(place).is_dir():
-                return Path(place).resolve()
+            if place is not None and (found := self._listing(str(place), items)) is not None:
+                return found
         shown = " or ".join(str(place) for place in places if place is not None) or "any place"
         raise InputError(
             f"The images of {self.store} are not in {shown} any more. Give {option} FOLDER"
         )
+
+    def _listing(self, place: str, items: pa.Table | None) -> Listing | None:
+        """List one place; None where there is nothing."""
+        table, folder = self.found_at.get("images", ""), self.found_at.get("folder")
+        if folder is not None and (place == table or Path(place).is_dir()):
+            root = Path(folder if place == table else place)
+            if not root.is_dir():
+                return None
+            if items is not None:  # files are found by their paths alone
+                return replace(listing_of(root.resolve(), items), place=table)
+            return list_images(table, root) if Path(table).is_file() else None
+        if items is not None and Path(place).is_dir():
+            return listing_of(Path(place).resolve(), items)
+        if not _may_be_there(place):
+            return None
+        listing = list_images(place)
+        return listing if items is None else _as_in_snapshot(listing, items)
+
+
+def _may_be_there(place: str) -> bool:
+    scheme, _, name = place.partition(":")
+    is_range = "{" in Path(place).name
+    return Path(place).exists() or is_range or (scheme in SCHEMES and name != "")
+
+
+def _as_in_snapshot(listing: Listing, items: pa.Table) -> Listing:
+    """Return a snapshot's items, to be read from a source where it still has them."""
+    there = {item.path: item for item in listing.items}
+    then = listing_of(listing.root, items)
+    found = (
+        replace(there[item.path], label=item.label, split=item.split, group=item.group)
+        if item.path in there
+        else replace(item, trouble="not there any more")
+        for item in then.items
+    )
+    return replace(listing, items=tuple(found), notes=(), further=then.further)
 
 
 def remember(store: Store) -> Memory:
@@ -131,6 +176,11 @@ def _are_default(spec: BackboneSpec, image_size: int, columns: Sequence[Column])
 
 
 def listing_of(root: Path, items: pa.Table) -> Listing:
-    """Return a snapshot's items as if they had been listed."""
+    """Return a snapshot's items, with the user's further columns, as if they had been listed."""
     names = ["path", "label", "split", "size", "mtime_ns", "group"]
-    return Listing(root, tuple(Item(**row) for row in items.select(names).to_pylist()))
+    further = items.drop_columns([n for n in items.column_names if n in ITEM_SCHEMA.names])
+    return Listing(
+        root,
+        tuple(Item(**row) for row in items.select(names).to_pylist()),
+        further=further if further.num_columns else None,
+    )

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,32 @@ def test_a_warm_run_needs_neither_keras_nor_tensorflow_nor_openvino(shared, real
 
     assert status == 0, err
     assert json.loads(out.splitlines()[-2])["extracted"] == 0
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_one_new_image_is_extracted_without_keras_or_tensorflow(shared, real, bees, tmp_path):
+    """The backbone was converted once; renaming everything, too, needs no framework."""
+    images, store = tmp_path / "bees", tmp_path / "store"
+    shutil.copytree(bees[1], store)
+    shutil.copytree(shared / "data" / "hymenoptera", images)
+    for path in sorted(images.rglob("*.jpg")):
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+        path.rename(path.with_name("new-" + path.name))
+    cats = shared / "data" / "cats_dogs_200px"
+    new = next(path for path in sorted(cats.rglob("*.jpg")))
+    shutil.copyfile(new, path.with_name("a-cat.jpg"))
+    code = (
+        "import sys; sys.argv[0] = 'extract'\n"
+        "from extract.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    print([m for m in ('keras', 'tensorflow') if m in sys.modules])"
+    )
+    words = ["run", images, "--store", store, *real[1], "--json"]
+    status, out, err = ended(command(*words, code=code, environment=real[0]))
+
+    assert status == 0, err
+    assert json.loads(out.splitlines()[-2])["extracted"] == 1
     assert out.splitlines()[-1] == "[]"
 
 

@@ -26,9 +26,11 @@ RowStatus = Literal["good", "warned", "undecodable", "absent"]
 HAS_FEATURES = frozenset({"good", "warned"})
 
 
-@dataclass(frozen=True, slots=True)
-class FileRead:
-    """One file that was read and hashed: a hint for the next run, never part of a digest."""
+class FileRead(NamedTuple):
+    """One file that was read and hashed: a hint for the next run, never part of a digest.
+
+    A tuple, because a run makes one for every item.
+    """
 
     path: str
     size: int
@@ -169,13 +171,17 @@ def parse(digest: str, data: bytes) -> Commit:
     rows = [*map(partial(tuple.__new__, RowFacts), plain)]  # three times as quick as a call
     for index, (stage, reason) in reasons.items():
         rows[int(index)] = rows[int(index)]._replace(stage=stage, reason=reason)
+    own = {key: key for key in facts["image_keys"]}  # the same text is held once
     commit = Commit(
         recipe_key=facts["recipe_key"],
         column=Column(**facts["column"]),
         ref=ShardRef.from_json(facts["shard"]),
         rows=tuple(rows),
         row_digests=tuple(facts["row_digests"]),
-        reads=tuple(FileRead(*read) for read in facts["reads"]),
+        reads=tuple(
+            FileRead(path, size, time, own.get(key, key))
+            for path, size, time, key in facts["reads"]
+        ),
         decoder=facts["decoder"],
         signature=facts["signature"],
         versions=facts["versions"],

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from extract.errors import DamagedStoreError
@@ -135,11 +136,12 @@ class Snapshots:
             raise damaged(name, "is missing") from error
         if (len(data), sha256(data)) != tuple(record.files[name]):
             raise damaged(name, "was altered")
-        items = pq.read_table(io.BytesIO(data), use_threads=False)
+        with pq.ParquetFile(io.BytesIO(data)) as file:  # read_table imports pyarrow.dataset for it
+            items = file.read(use_threads=False)
         if "decided" not in items.column_names:  # sealed before anybody could decide
-            items = items.append_column(
-                ITEM_SCHEMA.field("decided"), pa.nulls(len(items), pa.string())
-            )
+            place = ITEM_SCHEMA.get_field_index("decided")  # the user's further columns follow ours
+            nobody = pa.nulls(len(items), pa.string())
+            items = items.add_column(place, ITEM_SCHEMA.field(place), nobody)
         return items
 
     def check_present(self, record: SnapshotRecord) -> None:
@@ -229,9 +231,9 @@ def bad_images_csv(items: pa.Table) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "stage", "reason"])
-    for item in items.select(["path", "stage", "reason", "status"]).to_pylist():
-        if item["status"] in ("undecodable", "unreadable"):
-            writer.writerow([item["path"], item["stage"], item["reason"]])
+    bad = items.filter(pc.is_in(items["status"], pa.array(["undecodable", "unreadable"])))
+    for item in bad.select(["path", "stage", "reason"]).to_pylist():
+        writer.writerow([item["path"], item["stage"], item["reason"]])
     return text.getvalue().encode()
 
 

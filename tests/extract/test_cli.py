@@ -139,6 +139,43 @@ def test_bad_options_end_with_1_and_one_line(cli, photos, options, message):
     assert tree(photos.parent) == before
 
 
+def test_a_table_and_the_folder_of_its_paths(cli, photos, tmp_path, fake_backbone):
+    table = tmp_path / "tables" / "pets.csv"
+    table.parent.mkdir()
+    table.write_text("path,label\ncats/1.png,cat\ndogs/1.png,dog\n")
+    words = ("run", table, "--images", photos, "--backbone", "digits")
+    status, out, _ = cli(*words)
+
+    assert status == 0
+    assert "2 items = 2 good" in out
+    assert out.splitlines()[-1] == f"Next: python -m extract info {table.parent / 'pets.features'}"
+    assert "0 extracted, 0 copied, 2 reused" in cli(*words, "--rehash")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"file\na.png\n", "no column 'path'. Columns found: file"),
+        ("t.csv", b"path\n../a.png\n", "leaves the folder"),
+        ("t.csv", b"path\na.png\na.png\n", "'a.png' twice"),
+        ("t.csv", b"path\n\xc4.png\n", "not in UTF-8"),
+        ("t.npz", b"PK", "t.npz cannot be read"),
+        ("t.zip", b"PK", "t.zip cannot be read as a zip"),
+        ("t.tar", b"", "cannot be read as a tar archive"),
+        ("t.txt", b"x", "is a file. IMAGES is a folder"),
+    ],
+)
+def test_inputs_that_cannot_be_used_end_with_1_and_one_line(cli, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    before = tree(tmp_path)
+    status, out, err = cli("run", tmp_path / name, "--backbone", "digits")
+
+    assert (status, out) == (1, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
 def test_help_has_an_example_for_every_command(cli):
     for command in get_command(app).commands:
         status, out, _ = cli(command, "--help")
@@ -176,6 +213,6 @@ def test_names_are_data_and_tables_are_never_cut(cli, photos, fake_backbone):
 
 
 def test_an_error_of_ours_keeps_its_traceback(cli, photos, monkeypatch):
-    monkeypatch.setattr("extract.api.list_folder", lambda _: 1 / 0)
+    monkeypatch.setattr("extract.api.list_images", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("run", photos)

@@ -10,8 +10,8 @@ from extract import pixels
 from extract.augment import Augmentation
 from extract.backbones import BackboneSpec
 from extract.checks import recompute
-from extract.comparing import diff
 from extract.compacting import compact_rows
+from extract.comparing import diff
 from extract.errors import FeatureError, InputError, StaleStoreError
 from extract.estimate import estimate
 from extract.explaining import explain
