@@ -146,6 +146,8 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
     )
     if snapshot.distance is not None:
         screen.say(f"  {snapshot.distance:.2%} from float32 on the probes")
+    if augment := next((c["augment"] for c in facts["columns"] if c["augment"]), None):
+        screen.say(f"  views besides the plain one: {augment}")
     screen.say(f"  recipe {recipe.key[:16]}…  root {snapshot.root_digest[:16]}…")
     screen.say()
     screen.table(
