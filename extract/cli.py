@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from extract import cli_store, console
+from extract import cli_preview, cli_store, console
 from extract.cli_options import Json, Store, takes_run_options
 from extract.console import Commands, Screen, command
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(cli_preview.app)
 app.add_typer(cli_store.app)
 
 
