@@ -18,13 +18,15 @@ from extract.errors import HeadstartError
 
 if TYPE_CHECKING:
     from extract.api import Summary, run
+    from extract.frozen import FrozenBackbone
     from extract.store.reader import Data, Snapshot, open_store
 
-__all__ = ["Data", "HeadstartError", "Snapshot", "Summary", "open_store", "run"]
+__all__ = ["Data", "FrozenBackbone", "HeadstartError", "Snapshot", "Summary", "open_store", "run"]
 
 _HOMES = {
     "Summary": "extract.api",
     "run": "extract.api",
+    "FrozenBackbone": "extract.frozen",
     "Data": "extract.store.reader",
     "Snapshot": "extract.store.reader",
     "open_store": "extract.store.reader",
