@@ -22,6 +22,7 @@ from tests.helpers import WIDTH, tree
 pytestmark = pytest.mark.usefixtures("fake_backbone")
 
 CHECKS = [
+    "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_cloneable",
     "check_estimator_repr",
     "check_estimator_tags_renamed",
