@@ -161,8 +161,8 @@ def make_plan(
     prepared = _prepare(request, kind, reporter, keep)
     columns = _all_views(with_dtype(prepared.columns, settings.dtype), settings)
     old = _old_columns(settings, known)
-    _check_augment(old, settings, store)
     columns = list({c.canonical: c for c in [*old, *columns]}.values())
+    _check_augment(columns, store)
     given = {(c.operation, c.pooling) for c, _ in prepared.columns}
     if any((c.operation, c.pooling) not in given for c in columns):
         # Columns that were not named again go on: their layers are asked for as well.
@@ -255,11 +255,11 @@ def _old_columns(settings: Settings, known: Known) -> list[Column]:
     return [*before, *settings.kept]
 
 
-def _check_augment(old: Sequence[Column], settings: Settings, store: str) -> None:
-    """Raise `StaleStoreError` where a store has views of another augmentation."""
-    stored = next((column.augment for column in old if column.view), "")
-    if stored and settings.augment and stored != settings.augment:
-        raise StaleStoreError(store, "augment", stored, settings.augment)
+def _check_augment(columns: Sequence[Column], store: str) -> None:
+    """Raise `StaleStoreError` unless all views are of one augmentation."""
+    stored, *others = dict.fromkeys(column.augment for column in columns if column.view) or [""]
+    if others:
+        raise StaleStoreError(store, "augment", stored, others[0])
 
 
 def _recipe(settings: Settings, prepared: Prepared, kind: EngineKind) -> Recipe:

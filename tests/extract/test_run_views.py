@@ -235,6 +235,21 @@ class TestWhatIsRefused:
         assert tree(store) == before
         assert run(photos, augment=" crop=.50, brightness=0.20").extracted == 0
 
+    def test_leftovers_of_another_augmentation_are_not_mixed_in(self, photos, monkeypatch):
+        """A run that never sealed had another one, and the snapshot that tells is lost."""
+        with monkeypatch.context() as context:
+            context.setattr("extract.pipeline.seal", None)
+            with pytest.raises(TypeError):
+                run(photos, augment="flip")
+        store = Path(run(photos).store)
+        assert {c.augment for c in extract.open_store(store).columns} == {"", AUGMENT}
+        root = extract.open_store(store).root_digest
+        record = next(store.glob("snapshots/*.json"))
+        record.write_bytes(record.read_bytes()[:-1])
+
+        assert "augment=" in repair(store).todo
+        assert run(photos).root_digest == root
+
     @pytest.mark.parametrize("facts", [{"view": 1}, {"augment": "flip"}, {"view": -1}])
     def test_a_column_of_a_view_that_cannot_be(self, facts):
         with pytest.raises(InputError, match="View 0 is plain and all others are augmented"):
