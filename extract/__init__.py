@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from extract.comparing import diff
     from extract.exporting import export
     from extract.forgetting import forget
+    from extract.frozen import FrozenBackbone
     from extract.merging import merge
     from extract.questions import estimate, explain
     from extract.relabeling import relabel, split
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Data",
+    "FrozenBackbone",
     "HeadstartError",
     "Snapshot",
     "Summary",
@@ -59,6 +61,7 @@ _HOMES = {
     "extract.compacting": ("gc",),
     "extract.exporting": ("export",),
     "extract.forgetting": ("forget",),
+    "extract.frozen": ("FrozenBackbone",),
     "extract.merging": ("merge",),
     "extract.questions": ("estimate", "explain"),
     "extract.relabeling": ("relabel", "split"),

@@ -77,6 +77,8 @@ def run(
     image_size: int | None = None,
     layers: str | Sequence[str] = (),
     dtype: str = "float32",
+    views: int = 1,
+    augment: str = "",
     precision: str = "float32",
     format: str = "zarr",
     engine: str = "auto",
@@ -105,6 +107,8 @@ def run(
         image_size: Side in pixels; by default what the backbone was made for.
         layers: "NAME" or "NAME:avg|max|flatten|none"; by default the last map, averaged.
         dtype: Type on disk, "float32" or "float16".
+        views: Views of each image to keep: the plain one, and `views - 1` augmented ones.
+        augment: How these differ, such as "flip,rotation=0.1,crop=0.8" (`extract.augment`).
         precision: Type of the forward pass, "float32" or "bfloat16".
         format: "zarr" or "hdf5" for new shards.
         engine: "auto", "openvino" or "keras".
@@ -130,6 +134,8 @@ def run(
         image_size=image_size,
         layers=layers,
         dtype=dtype,
+        views=views,
+        augment=augment,
         precision=precision,
         format=format,
         engine=engine,
@@ -154,6 +160,8 @@ def settings_of(
     image_size: int | None,
     layers: str | Sequence[str],
     dtype: str,
+    views: int,
+    augment: str,
     precision: str,
     format: str,
     engine: str,
@@ -181,6 +189,8 @@ def settings_of(
         ),
         layers=tuple(map(LayerRequest.parse, [layers] if isinstance(layers, str) else layers)),
         dtype=dtype,  # type: ignore[arg-type]
+        views=views,
+        augment=augment,
         precision=precision,  # type: ignore[arg-type]
         format=format,  # type: ignore[arg-type]
         engine=engine,  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from extract.errors import ImageError, InputError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.lazy_engine import LazyEngine
-from extract.plan import EngineChoice, Settings, make_plan
+from extract.plan import EngineChoice, Plan, Settings, make_plan
 from extract.progress import Reporter, Silent
 from extract.reading import FileBytes, read
 from extract.recipe import Column
@@ -29,6 +29,7 @@ from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import Verdict
 from extract.stored import remember
+from extract.views import make_view
 
 HALF_PARITY = 1e-3
 """Relative distance across engines of what was rounded to float16 (11 bits) on its way."""
@@ -137,7 +138,7 @@ def recompute(
     verdict = Verdict()
     for name, key, file in _draw(listing, known, places, count, seed, verdict):
         array, _ = pixels.load(file.data, settings.pixels)
-        for column, features in zip(plan.columns, engine(array[None]), strict=True):
+        for column, features in _features(plan, engine, array, key):
             place = places[column.canonical][key]
             trouble = _compare(store, column, place, features, dict(engine.engine.signature))
             verdict.checks += 1
@@ -149,6 +150,20 @@ def recompute(
             f"None of the images of {path} is in {listing.name} as it was. Give --found-at FOLDER"
         )
     return verdict
+
+
+def _features(
+    plan: Plan, engine: LazyEngine, array: np.ndarray, key: str
+) -> Iterator[tuple[Column, np.ndarray]]:
+    """Yield every column with its features (1, *row_shape) of one picture, view by view."""
+    for view in plan.views:
+        seen = (
+            array if plan.augmentation is None else make_view(array, plan.augmentation, key, view)
+        )
+        found = {c.canonical: x for c, x in zip(plan.outputs, engine(seen[None]), strict=True)}
+        for column in plan.columns:
+            if column.view == view:
+                yield column, found[column.plain.canonical]
 
 
 def _on_any_machine(settings: Settings, known: Known) -> Settings:

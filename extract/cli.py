@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from extract import cli_store, console
+from extract import cli_preview, cli_store, console
 from extract.cli_options import Json, Store, takes_run_options
 from extract.console import Commands, Screen, command
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(cli_preview.app)
 app.add_typer(cli_store.app)
 
 
@@ -146,6 +147,8 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
     )
     if snapshot.distance is not None:
         screen.say(f"  {snapshot.distance:.2%} from float32 on the probes")
+    if augment := next((c["augment"] for c in facts["columns"] if c["augment"]), None):
+        screen.say(f"  views besides the plain one: {augment}")
     screen.say(f"  recipe {recipe.key[:16]}…  root {snapshot.root_digest[:16]}…")
     screen.say()
     screen.table(

@@ -36,6 +36,17 @@ def run_options(
         ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
+    views: Annotated[
+        int, typer.Option(help="Views of each image: the plain one and augmented ones.")
+    ] = 1,
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="How views differ, such as flip,rotation=0.1,crop=0.8; also zoom, translation, "
+            "contrast, brightness.",
+        ),
+    ] = "",
     precision: Annotated[
         str, typer.Option(help="Type of the forward pass: float32 or bfloat16.")
     ] = "float32",
@@ -82,6 +93,8 @@ def run_options(
         image_size=image_size,
         layers=layer or [],
         dtype=dtype,
+        views=views,
+        augment=augment,
         precision=precision,
         format=format,
         engine=engine,

@@ -398,7 +398,7 @@ def explain(
         lacks = ", ".join(found.missing_columns)
         screen.say(f"{store} fits{f', and lacks {lacks}' if lacks else ''}.")
     else:
-        screen.say(f"{store} was made with another recipe: such a run needs another --store.")
+        screen.say(f"{store} does not fit such a run, which needs another --store.")
         screen.table(["field", "store", "run"], found.differences)
     show_estimate(screen, found.cost)
     options = _without_images([word for word in sys.argv[3:] if word != "--json"])

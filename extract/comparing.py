@@ -80,8 +80,8 @@ def diff(a: str | Path, b: str | Path, tolerance: float = 0.0) -> Difference:
     found.recipe = [name for name, _, _ in differences(one.recipe, other.recipe)]
     columns_a = {c.column.canonical: c for c in one.record.columns}
     columns_b = {c.column.canonical: c for c in other.record.columns}
-    found.only_a = [c.column.name for k, c in columns_a.items() if k not in columns_b]
-    found.only_b = [c.column.name for k, c in columns_b.items() if k not in columns_a]
+    found.only_a = [c.column.title for k, c in columns_a.items() if k not in columns_b]
+    found.only_b = [c.column.title for k, c in columns_b.items() if k not in columns_a]
     for canonical, kept in columns_a.items():
         if canonical in columns_b:
             with read_errors(f"{a} and {b}"):

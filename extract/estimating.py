@@ -19,7 +19,7 @@ from extract.api import check_place
 from extract.errors import InputError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
-from extract.needs import free_bytes, grids, growth, needs
+from extract.needs import Needs, free_bytes, grids, growth, needs
 from extract.notebook import Shown
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
@@ -92,7 +92,8 @@ def estimate_plan(
     """Say what a plan comes to; without a probe the time is left unknown."""
     found = needs(listing, known, plan)
     sample = [*found.unread, *found.missing] if probe else []
-    rate, load, probed = _probe(listing, sample, plan) if sample else (None, 0.0, 0)
+    work = _lacking(plan, found)
+    rate, load, probed = _probe(listing, sample, work) if sample else (None, 0.0, 0)
     seconds = load + found.images / rate if rate else None
     return Estimate(
         store=store.path,
@@ -107,6 +108,14 @@ def estimate_plan(
         seconds=0.0 if not found.images else None if seconds is None else round(seconds, 1),
         probed=probed,
     )
+
+
+def _lacking(plan: Plan, found: Needs) -> Plan:
+    """Return the plan of those columns alone that lack rows: only their views are computed."""
+    parts = zip(plan.columns, plan.row_shapes, found.features, strict=True)
+    lacking = [(column, shape) for column, shape, rows in parts if rows]
+    columns, shapes = zip(*lacking, strict=True) if lacking else ((), ())
+    return replace(plan, columns=columns, row_shapes=shapes)
 
 
 def _probe(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float | None, float, int]:

@@ -70,6 +70,9 @@ def explain(
     names = (snapshot.backbone.get("name"), settings.spec.name)
     if found and names[0] != names[1]:
         found.insert(0, ("backbone", *names))
+    stored = next((column.augment for column in snapshot.columns if column.view), "")
+    if stored and settings.augment and stored != settings.augment:
+        found.append(("augment", stored, settings.augment))
     have = {column.canonical for column in snapshot.columns}
     plan = wanted
     if found:

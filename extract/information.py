@@ -32,6 +32,7 @@ def information(snapshot: Snapshot) -> dict[str, Any]:
             {
                 "name": column.name,
                 "dtype": column.dtype,
+                "augment": column.augment,
                 "row_shape": list(snapshot.row_shape(column.name)),
                 "kib": _row_bytes(snapshot, column.name, column.dtype) / 1024,
             }

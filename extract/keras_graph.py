@@ -135,7 +135,7 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
 
 
 def resolve(
-    built: Built, requests: Sequence[LayerRequest], *, dtype: DType = "float32", view: int = 0
+    built: Built, requests: Sequence[LayerRequest], *, dtype: DType = "float32"
 ) -> list[Column]:
     """Return the columns that are asked for, each once, in their order.
 
@@ -144,7 +144,6 @@ def resolve(
         requests: Layers by their names in a fresh process. None at all, or one without a layer,
             means the last map; one without a pooling means `avg`, or `none` for a vector.
         dtype: Type on disk of the columns.
-        view: View of the columns.
 
     Raises:
         BackboneError: If there is no such layer (the message names the nearest), or it cannot
@@ -164,9 +163,7 @@ def resolve(
                 f"Layer {name} of {built.entry.name} gives shape {row.shape}, which "
                 f"{pooling} cannot pool. Ask for {name}:none or {name}:flatten."
             )
-        columns.append(
-            Column(operation=row.index, layer=name, pooling=pooling, view=view, dtype=dtype)
-        )
+        columns.append(Column(operation=row.index, layer=name, pooling=pooling, dtype=dtype))
     return list(dict.fromkeys(columns))
 
 

@@ -59,7 +59,7 @@ class LazyEngine:
         return 1 if self._plan.kind == "keras" else num_cores() + 1
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Return the plan's columns for a batch: (n, *row_shape) each, in their type on disk."""
+        """Return the plan's outputs for a batch: (n, *row_shape) each, in their type on disk."""
         outputs = self.engine(pixels)
         by_output = {
             (c.operation, c.pooling): array
@@ -68,7 +68,7 @@ class LazyEngine:
         with np.errstate(over="ignore"):  # infinity in float16 is found and named by the caller
             return [
                 by_output[c.operation, c.pooling].astype(c.dtype, copy=False)
-                for c in self._plan.columns
+                for c in self._plan.outputs
             ]
 
     def distance(self) -> float | None:

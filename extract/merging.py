@@ -194,7 +194,7 @@ def _open(store: Store) -> Source:
 
 def _check_alike(sources: Sequence[Source]) -> None:
     first = sources[0].snapshot
-    names = {column.canonical: column.name for column in first.columns}
+    names = {column.canonical: column.title for column in first.columns}
     for source in sources[1:]:
         other = source.snapshot
         if difference := first_difference(first.recipe, other.recipe):
@@ -202,7 +202,8 @@ def _check_alike(sources: Sequence[Source]) -> None:
         if {column.canonical for column in other.columns} != names.keys():
             raise InputError(
                 f"{first.path} has columns {', '.join(names.values())} and {other.path} has "
-                f"{', '.join(c.name for c in other.columns)}. Extract the same --layer for both"
+                f"{', '.join(c.title for c in other.columns)}. Extract the same --layer, --views "
+                f"and --augment for both"
             )
 
 

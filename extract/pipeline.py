@@ -10,7 +10,7 @@ order and holds a bounded number of them, so memory does not grow with the data 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -33,6 +33,7 @@ from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
 from extract.store.reader import Store
 from extract.store.snapshots import SnapshotColumn
+from extract.views import make_view
 from extract.writing import Writer
 
 READ_AHEAD = 16  # files
@@ -65,9 +66,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded image: (size, size, 3) float32, or None with the reason."""
+    """Views of a decoded image: number → (size, size, 3) float32; or None with the reason."""
 
-    pixels: np.ndarray | None
+    views: Mapping[int, np.ndarray] | None
     facts: RowFacts
 
 
@@ -78,8 +79,8 @@ class Batch:
     rows: list[tuple[Row, str]] = field(default_factory=list)
     """Rows, with the path of an item for messages."""
     pixels: list[np.ndarray] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
-    """Positions in `rows` that `pixels` belong to."""
+    at: list[tuple[int, int]] = field(default_factory=list)
+    """The position in `rows`, and the view, that each of `pixels` is of."""
 
 
 class Extraction:
@@ -98,7 +99,11 @@ class Extraction:
         self.busy_seconds = 0.0
         workers = plan.settings.workers or num_cores()
         self.read: Stage[Wanted, FileBytes | ImageError] = Stage(self._read, workers, READ_AHEAD)
-        ahead = PIXELS_AHEAD // (12 * plan.settings.pixels.image_size**2)
+        self.augmentation = plan.augmentation
+        output = {column.canonical: i for i, column in enumerate(plan.outputs)}
+        self._sources = [(output[c.plain.canonical], c.view) for c in plan.columns]
+        """For each column: which of the engine's outputs, for which view."""
+        ahead = PIXELS_AHEAD // (12 * plan.settings.pixels.image_size**2 * len(plan.views))
         self.decode: Stage[Candidate, Decoded] = Stage(
             self._decode, workers, min(64, max(workers + 1, ahead))
         )
@@ -305,19 +310,38 @@ class Extraction:
         except ImageError as error:
             facts = RowFacts(candidate.image_key, "undecodable", error.stage, error.reason)
             return Decoded(None, facts)
+        views = self._missing_views(array, candidate.image_key)
         if warning is None:
-            return Decoded(array, RowFacts(candidate.image_key, "good"))
-        return Decoded(array, RowFacts(candidate.image_key, "warned", "decode", warning))
+            return Decoded(views, RowFacts(candidate.image_key, "good"))
+        return Decoded(views, RowFacts(candidate.image_key, "warned", "decode", warning))
+
+    def _missing_views(self, plain: np.ndarray, key: str) -> dict[int, np.ndarray]:
+        """Make those views of an image that a column lacks."""
+        missing = {a.column.view for a in self.assemblers if not a.knows(key)}
+        if self.augmentation is None:
+            return {0: plain}
+        return {view: make_view(plain, self.augmentation, key, view) for view in sorted(missing)}
 
     def _forward(self, batch: Batch) -> list[np.ndarray]:
-        outputs = self.engine(np.stack(batch.pixels))
-        for column, features in zip(self.plan.columns, outputs, strict=True):
+        """Return the plan's outputs for all of a batch's pixels, a call at a time."""
+        size = self.engine.batch_size
+        calls = [
+            self.engine(np.stack(batch.pixels[start : start + size]))
+            for start in range(0, len(batch.pixels), size)
+        ]
+        outputs = [
+            parts[0] if len(calls) == 1 else np.concatenate(parts)
+            for parts in zip(*calls, strict=True)
+        ]
+        for column, features in zip(self.plan.outputs, outputs, strict=True):
             finite = np.isfinite(features.reshape(len(features), -1)).all(axis=1)
             if not finite.all():
-                _, path = batch.rows[batch.at[int(np.argmin(finite))]]
+                row, view = batch.at[int(np.argmin(finite))]
+                of = f"view {view} of " if view else ""
                 cure = " Use --dtype float32" if column.dtype == "float16" else ""
                 raise FeatureError(
-                    f"Layer {column.layer} gave NaN or infinity for {path}, a good image.{cure}"
+                    f"Layer {column.layer} gave NaN or infinity for {of}{batch.rows[row][1]}, "
+                    f"a good image.{cure}"
                 )
         return outputs
 
@@ -330,9 +354,12 @@ class Extraction:
             facts = candidate.facts or RowFacts(candidate.image_key, "good")
             if result is not None:
                 facts = result.facts
-                if result.pixels is not None:
-                    batch.at.append(len(batch.rows))
-                    batch.pixels.append(result.pixels)
+            views = (result and result.views) or {}
+            if batch.pixels and len(batch.pixels) + len(views) > self.engine.batch_size:
+                yield batch
+                batch = Batch()
+            batch.at.extend((len(batch.rows), view) for view in views)
+            batch.pixels.extend(views.values())
             row = Row(facts, fresh=result is not None)
             batch.rows.append((row, candidate.path))
             full = batch.pixels and len(batch.pixels) >= self.engine.batch_size
@@ -344,7 +371,7 @@ class Extraction:
 
     def _extract(self, stop: Interrupt) -> None:
         for batch, outputs in self.forward(self._batches(), needs_work=lambda b: bool(b.pixels)):
-            self.extracted += len(batch.pixels)
+            self.extracted += len({row for row, _ in batch.at})
             self._add(batch, outputs)
             self.writer.check()
             self._tick()
@@ -357,13 +384,13 @@ class Extraction:
         self.writer.finish()
 
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
-        position = {row: i for i, row in enumerate(batch.at)}
+        position = {row_and_view: i for i, row_and_view in enumerate(batch.at)}
         for index, (row, _) in enumerate(batch.rows):
             if row.fresh and row.facts.status in HAS_FEATURES:
                 self.writer.begin()
-            at = position.get(index)
-            for column, assembler in enumerate(self.assemblers):
-                features = None if at is None or outputs is None else outputs[column][at]
+            for assembler, (output, view) in zip(self.assemblers, self._sources, strict=True):
+                at = position.get((index, view))
+                features = None if at is None or outputs is None else outputs[output][at]
                 assembler.add(row, features)
 
     def _keep_partial_shards(self) -> None:

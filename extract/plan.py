@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from extract import backbones
+from extract.augment import Augmentation
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError, InputError, StaleStoreError
 from extract.items import FILES, SCHEMES
@@ -42,6 +43,12 @@ class Settings:
     """Layer outputs to keep; the last map averaged where none is named."""
     dtype: DType = "float32"
     """Type on disk."""
+    views: int = 1
+    """Views of each image, the plain one among them."""
+    augment: str = ""
+    """What makes the other views, in its canonical form; empty where there are none."""
+    kept: tuple[Column, ...] = ()
+    """Columns that the store is to have besides, as an earlier run named them."""
     precision: Precision = "float32"
     format: Format = "zarr"
     engine: EngineChoice = "auto"
@@ -58,11 +65,30 @@ class Settings:
         one_of("precision", self.precision, get_args(Precision))
         one_of("format", self.format, get_args(Format))
         one_of("engine", self.engine, get_args(EngineChoice))
+        object.__setattr__(self, "augment", _checked_augment(self.views, self.augment))
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size is at least 1. Received: {self.batch_size}")
         if self.workers < 0:
             raise InputError(f"--workers is at least 0. Received: {self.workers}")
         allowed_bad(self.max_bad, 0)
+
+
+def _checked_augment(views: int, augment: str) -> str:
+    """Return the augmentation in its canonical form; it goes with two views or more."""
+    if views < 1:
+        raise InputError(f"--views is at least 1, which is the plain one. Received: {views}")
+    canonical = Augmentation.parse(augment).canonical if augment else ""
+    if views > 1 and not augment:
+        raise InputError(
+            f"--views {views} takes --augment, which says how views differ. Add "
+            f"--augment flip,rotation=0.1,crop=0.8"
+        )
+    if views == 1 and augment:
+        raise InputError(
+            "--augment is for the views besides the plain one. Add --views 2 or more, such as "
+            "--views 8"
+        )
+    return canonical
 
 
 def allowed_bad(max_bad: str, items: int) -> int:
@@ -91,6 +117,22 @@ class Plan:
     stored_signature: Mapping[str, str] | None = None
     """Signature that the store was begun with; `auto` uses no other."""
 
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The views that columns are of, rising; 0 is the plain one."""
+        return tuple(sorted({column.view for column in self.columns}))
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What makes the views other than 0; None where there are none."""
+        texts = {column.augment for column in self.columns if column.view}
+        return Augmentation.parse(texts.pop()) if texts else None
+
+    @property
+    def outputs(self) -> tuple[Column, ...]:
+        """What the engine gives for one picture: each column's plain one, once."""
+        return tuple({c.plain.canonical: c.plain for c in self.columns}.values())
+
     def backbone(self) -> dict[str, Any]:
         """Return the locators that are written beside the recipe's key."""
         spec = self.settings.spec
@@ -117,15 +159,16 @@ def make_plan(
     kind = _engine_kind(settings.engine, known)
     request = _request(settings, settings.layers or (LayerRequest(),))
     prepared = _prepare(request, kind, reporter, keep)
-    columns = with_dtype(prepared.columns, settings.dtype)
-    missing = _kept_columns(known, columns)
-    if known.previous is not None and not missing:
-        columns = _in_old_order(columns, known)
-    if missing:  # the newest snapshot has columns that were not named again: they go on
-        named = [LayerRequest(c.layer, c.pooling) for c in [*missing, *columns]]
+    columns = _all_views(with_dtype(prepared.columns, settings.dtype), settings)
+    old = _old_columns(settings, known)
+    columns = list({c.canonical: c for c in [*old, *columns]}.values())
+    _check_augment(columns, store)
+    given = {(c.operation, c.pooling) for c, _ in prepared.columns}
+    if any((c.operation, c.pooling) not in given for c in columns):
+        # Columns that were not named again go on: their layers are asked for as well.
+        named = dict.fromkeys(LayerRequest(c.layer, c.pooling) for c in columns)
         request = _request(settings, tuple(named))
         prepared = _prepare(request, kind, reporter, keep)
-        columns = _in_old_order([*missing, *columns], known)
     shapes = {(c.operation, c.pooling): shape for c, shape in prepared.columns}
     plan = Plan(
         settings=settings,
@@ -194,24 +237,29 @@ def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool)
     return prepare(request, kind, keep)
 
 
-def _kept_columns(known: Known, columns: list[Column]) -> list[Column]:
-    """Return the columns of the newest snapshot that are not among `columns`."""
-    if known.previous is None:
-        return []
-    asked = {column.canonical for column in columns}
-    kept = [c.column for c in known.previous.columns]
-    return [column for column in kept if column.canonical not in asked]
+def _all_views(columns: list[Column], settings: Settings) -> list[Column]:
+    """Return all views of some plain columns, view by view."""
+    return columns + [
+        replace(column, view=view, augment=settings.augment)
+        for view in range(1, settings.views)
+        for column in columns
+    ]
 
 
-def _in_old_order(columns: list[Column], known: Known) -> list[Column]:
-    """Sort columns as the newest snapshot has them, new ones last.
+def _old_columns(settings: Settings, known: Known) -> list[Column]:
+    """Return the columns that go on, named again or not, in their order.
 
-    Then asking for the same ones in another order changes nothing.
+    A snapshot never loses a column, and asking for the same ones in another order changes nothing.
     """
-    assert known.previous is not None
-    old = [c.column.canonical for c in known.previous.columns]
-    rank = {canonical: position for position, canonical in enumerate(old)}
-    return sorted(columns, key=lambda column: rank.get(column.canonical, len(rank)))
+    before = [c.column for c in known.previous.columns] if known.previous else []
+    return [*before, *settings.kept]
+
+
+def _check_augment(columns: Sequence[Column], store: str) -> None:
+    """Raise `StaleStoreError` unless all views are of one augmentation."""
+    stored, *others = dict.fromkeys(column.augment for column in columns if column.view) or [""]
+    if others:
+        raise StaleStoreError(store, "augment", stored, others[0])
 
 
 def _recipe(settings: Settings, prepared: Prepared, kind: EngineKind) -> Recipe:

@@ -15,7 +15,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -188,7 +188,4 @@ def exporter() -> str:
 
 def with_dtype(columns: Sequence[tuple[Column, tuple[int, ...]]], dtype: DType) -> list[Column]:
     """Return the columns as kept on disk in `dtype`."""
-    return [
-        Column(operation=c.operation, layer=c.layer, pooling=c.pooling, view=c.view, dtype=dtype)
-        for c, _ in columns
-    ]
+    return [replace(column, dtype=dtype) for column, _ in columns]

@@ -52,7 +52,7 @@ def keep(
             raise damaged(f"probes/{name}", "was altered")
     with disk_errors("the probes"):
         _keep_pictures(files, listing, items, before)
-        if any(features_name(c) not in files.list("probes") for c in plan.columns):
+        if any(features_name(c) not in files.list("probes") for c in plan.outputs):
             _keep_features(files, plan, engine)
     return {f"probes/{name}": _facts(files, name) for name in files.list("probes")}
 
@@ -118,7 +118,7 @@ def _keep_features(files: Files, plan: Plan, engine: LazyEngine) -> None:
     names = [name for name in files.list("probes") if name.startswith(PICTURES)]
     policy = plan.settings.pixels
     batch = np.stack([pixels.load(files.read(f"probes/{name}"), policy)[0] for name in names])
-    for column, features in zip(plan.columns, engine(batch), strict=True):
+    for column, features in zip(plan.outputs, engine(batch), strict=True):
         sink = io.BytesIO()
         np.savez(sink, names=np.array(names), features=features)
         publish(files, f"probes/{features_name(column)}", sink.getvalue())

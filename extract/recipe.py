@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from extract.errors import InputError, StoreFormatError
@@ -195,33 +195,64 @@ class Column:
     """Its name in a fresh process: for people, not part of the column's identity."""
     pooling: Pooling = "avg"
     view: int = 0
+    """Which version of an image; 0 is the plain one."""
     dtype: DType = "float32"
     """Type on disk."""
+    augment: str = ""
+    """What the views other than 0 are made by, as `Augmentation.canonical`; empty for view 0."""
 
     def __post_init__(self) -> None:
         one_of("pooling", self.pooling, get_args(Pooling))
         one_of("dtype", self.dtype, get_args(DType))
+        if self.view < 0 or (self.view == 0) != (self.augment == ""):
+            raise InputError(
+                f"View 0 is plain and all others are augmented. Received: view {self.view} "
+                f"made by {self.augment!r}"
+            )
 
     @property
     def canonical(self) -> str:
-        """The text that stands for this column in digests, such as "153:avg:0:float32"."""
-        return f"{self.operation}:{self.pooling}:{self.view}:{self.dtype}"
+        """The text that stands for this column in digests.
+
+        Such as "153:avg:0:float32", or "153:avg:1:float32:flip=horizontal,crop=0.8".
+        """
+        plain = f"{self.operation}:{self.pooling}:{self.view}:{self.dtype}"
+        return f"{plain}:{self.augment}" if self.view else plain
 
     @property
     def name(self) -> str:
-        """The text that users type and read: "out_relu:avg", or "out_relu:avg:float16"."""
-        return f"{self.layer}:{self.pooling}" + (
-            "" if self.dtype == "float32" else f":{self.dtype}"
-        )
+        """The text that users type and read: "out_relu:avg", or "out_relu:avg:float16:view1".
+
+        A store has views of one augmentation, which `title` names besides.
+        """
+        dtype = "" if self.dtype == "float32" else f":{self.dtype}"
+        return f"{self.layer}:{self.pooling}{dtype}{self._view}"
+
+    @property
+    def title(self) -> str:
+        """The name, with the augmentation of a view: for messages about several stores."""
+        return f"{self.name} ({self.augment})" if self.view else self.name
 
     @property
     def short_names(self) -> tuple[str, str]:
         """Shorter texts that stand for it where no other column has them."""
-        return self.layer, f"{self.layer}:{self.pooling}"
+        return f"{self.layer}{self._view}", f"{self.layer}:{self.pooling}{self._view}"
+
+    @property
+    def plain(self) -> Column:
+        """The same column of the plain picture."""
+        return replace(self, view=0, augment="")
+
+    @property
+    def _view(self) -> str:
+        return f":view{self.view}" if self.view else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the column as JSON values."""
-        return asdict(self)
+        facts = asdict(self)
+        if not self.augment:  # as columns were written before there were views
+            del facts["augment"]
+        return facts
 
 
 @dataclass(frozen=True, slots=True)

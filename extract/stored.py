@@ -53,13 +53,16 @@ class Memory:
             weights=weights or self._weights(str(locators["weights"])),
         )
         dtype = self.columns[0].dtype
-        named = tuple(LayerRequest(c.layer, c.pooling) for c in self.columns if c.dtype == dtype)
+        plain = list({c.plain.canonical: c.plain for c in self.columns}.values())
+        named = dict.fromkeys(
+            LayerRequest(c.layer, c.pooling) for c in self.columns if c.dtype == dtype
+        )
         return Settings(
             spec=spec,
             pixels=recipe.pixels,
-            # Columns of another type on disk go on by themselves: a snapshot never loses one.
-            layers=() if _are_default(spec, recipe.pixels.image_size, self.columns) else named,
+            layers=() if _are_default(spec, recipe.pixels.image_size, plain) else tuple(named),
             dtype=dtype,
+            kept=self.columns,
             precision=recipe.precision,
             format="hdf5" if self.hdf5 else "zarr",
         )

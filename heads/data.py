@@ -167,6 +167,11 @@ def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ..
             f"{snapshot.path} has several columns: give --column one or more of {shown}"
         )
     found = [snapshot.find(name) for name in names] if names else plain
+    if augmented := [column.name for column in found if column.view]:
+        raise HeadError(
+            f"{augmented[0]} is an augmented view, and a head is for plain pictures. Give --column "
+            f"{found[0].plain.name}: heads that train in epochs see its views by themselves"
+        )
     if len(set(found)) != len(found):
         raise HeadError(f"--column names a column twice. Received: {', '.join(names)}")
     return tuple(found)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import bench_extract, bench_inputs
+from benchmarks import bench_extract, bench_inputs, bench_views
 from benchmarks.timing import Table, machine
 from extract.backbones import BackboneSpec
 
@@ -18,6 +18,16 @@ def test_extraction(photos, capsys):
     assert results["folders"]["photos"]["float32_by_keras"] > 0
     assert results["reading"].keys() == {".zshard", ".h5"}
     assert "x keras" in printed
+
+
+def test_views(photos, capsys):
+    digits = BackboneSpec(name="digits")
+    results = bench_views.main(photos, digits, views=2, augment="flip", images=4, repeats=1)
+    bench_views.show(results)
+
+    json.dumps(results)
+    assert (results["images"], results["cost_in_single_views"] > 0) == (4, True)
+    assert "2 views cost" in capsys.readouterr().err
 
 
 def test_a_table_shows_the_spread(capsys):

@@ -98,7 +98,7 @@ class Snapshot:
         )
 
     def find(self, column: str | None = None) -> Column:
-        """Return the column that a name stands for; the only one where there is no name.
+        """Return the column that a name stands for; the only plain one where there is no name.
 
         Raises:
             InputError: If there is no such column, or there are several.
@@ -116,7 +116,8 @@ class Snapshot:
 
         Args:
             split: "train", "validation" or "test"; None for every item.
-            column: A column's name, such as "out_relu:avg"; not needed where there is one.
+            column: A column's name, such as "out_relu:avg"; not needed where there is one. Views
+                other than the plain one are columns of their own, such as "out_relu:avg:view1".
             bad: Items without features are dropped, kept as rows of NaN, or an error.
 
         Returns:
@@ -224,7 +225,10 @@ class Snapshot:
     def _column(self, name: str | None) -> SnapshotColumn:
         columns = self.record.columns
         exact = [c for c in columns if name == c.column.name]
-        found = exact or [c for c in columns if name is None or name in c.column.short_names]
+        plain = [c for c in columns if c.column.view == 0]
+        found = exact or [c for c in columns if name in c.column.short_names]
+        if name is None:
+            found = plain
         if len(found) != 1:
             names = ", ".join(repr(c.column.name) for c in columns)
             what = "may be several columns" if found else "is no column"

@@ -1,0 +1,86 @@
+"""`python -m extract preview`; `extract.cli` has it beside its own commands."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from extract.cli_options import Json
+from extract.console import Screen
+
+app = typer.Typer()
+
+
+@app.command()
+def preview(
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="What `run` takes: a folder, a table, ...")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="A .png file. (default: IMAGES.preview.png)")
+    ] = None,
+    augment: Annotated[
+        str, typer.Option(metavar="SPEC", help="Show nine views, such as flip,rotation=0.1.")
+    ] = "",
+    root: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="Folder of a table's paths.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="Its size is that of the images.")] = "mobilenet_v2",
+    image_size: Annotated[
+        int | None, typer.Option(help="Side in pixels. (default: what the backbone was made for)")
+    ] = None,
+    interpolation: Annotated[
+        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
+    ] = "bilinear",
+    antialias: Annotated[
+        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
+    ] = False,
+    crop_to_aspect_ratio: Annotated[
+        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
+    ] = False,
+    pad_to_aspect_ratio: Annotated[
+        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
+    ] = False,
+    exif_orientation: Annotated[
+        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Draw nine images with labels as the backbone will see them, and nine views of the first.
+
+    Example: python -m extract preview photos --augment flip,rotation=0.1,crop=0.8
+    """
+    from extract.backbones import BackboneSpec
+    from extract.plan import default_size
+    from extract.preview import preview as draw
+    from extract.recipe import PixelPolicy
+
+    policy = PixelPolicy(
+        image_size=default_size(BackboneSpec(name=backbone), image_size),
+        interpolation=interpolation,  # type: ignore[arg-type]
+        antialias=antialias,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        exif_orientation=exif_orientation,
+    )
+    found = draw(images, out, augment=augment, policy=policy, root=root)
+    screen = Screen(json)
+    views = f", and {found.views} views of the first: {found.augment}" if found.views else ""
+    screen.say(f"{found.out}: {len(found.shown)} of {found.items:,} images{views}")
+    if found.bad:
+        screen.say(f"  {found.bad} of these cannot be read")
+    screen.next("extract", "run", *_without_out(sys.argv[2:]), *(["--views", 8] * bool(views)))
+    screen.finish(asdict(found))
+
+
+def _without_out(words: list[str]) -> list[str]:
+    """Return the words of a command without --out FILE: `run` takes all the others."""
+    kept = [word for word in words if not word.startswith("--out=")]
+    if "--out" in kept:
+        at = kept.index("--out")
+        del kept[at : at + 2]
+    return kept
