@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from heads.model import Model, load, save
     from heads.packing import pack
     from heads.predicting import Predictions, predict
+    from heads.sweeping import Sweep, sweep
 
 _HOMES = {
     "Evaluation": "heads.evaluation",
     "Model": "heads.model",
     "Predictions": "heads.predicting",
+    "Sweep": "heads.sweeping",
     "evaluate": "heads.evaluation",
     "export": "heads.exporting",
     "fit": "heads.fitting",
@@ -37,11 +39,13 @@ _HOMES = {
     "pack": "heads.packing",
     "predict": "heads.predicting",
     "save": "heads.model",
+    "sweep": "heads.sweeping",
 }
 __all__ = [
     "Evaluation",
     "Model",
     "Predictions",
+    "Sweep",
     "evaluate",
     "export",
     "fit",
@@ -50,6 +54,7 @@ __all__ = [
     "pack",
     "predict",
     "save",
+    "sweep",
 ]
 
 

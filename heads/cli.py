@@ -5,6 +5,7 @@ Nothing heavy is imported here: each command imports what it runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,6 +105,107 @@ def fit(
     screen.finish(model_facts(model))
 
 
+@app.command()
+def sweep(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The model's folder. (default: photos.head for photos.features)"),
+    ] = None,
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(help="linear, logistic or ridge; repeatable. (default: all three)"),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to try, each alone; repeatable. (default: all)"),
+    ] = None,
+    learning_rate: Annotated[
+        str | None,
+        typer.Option(metavar="R,R", help="Of linear heads. (default: 13 from 0.0001 to 0.1)"),
+    ] = None,
+    weight_decay: Annotated[
+        str | None, typer.Option(metavar="W,W", help="Of linear heads. (default: 0,0.1)")
+    ] = None,
+    label_smoothing: Annotated[
+        str | None, typer.Option(metavar="S,S", help="Of linear heads. (default: 0,0.1)")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Order of the rows. (default: 0)")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Most epochs of a linear head.")] = 30,
+    class_weight: Annotated[
+        str | None, typer.Option(help="balanced: every class weighs the same.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train many heads at once; validation rows choose one, test rows are read once, at the end.
+
+    Example: python -m heads sweep photos.features
+    """
+    from heads.grid import LABEL_SMOOTHINGS, LEARNING_RATES, WEIGHT_DECAYS, Grid, numbers
+    from heads.sweeping import ESTIMATORS
+    from heads.sweeping import sweep as sweep_heads
+
+    grid = Grid(
+        learning_rates=numbers("--learning-rate", learning_rate, LEARNING_RATES),
+        weight_decays=numbers("--weight-decay", weight_decay, WEIGHT_DECAYS),
+        label_smoothings=numbers("--label-smoothing", label_smoothing, LABEL_SMOOTHINGS),
+        seeds=numbers("--seed", seed, (0,)),
+    )
+    with console.ProgressReporter() as reporter:
+        found = sweep_heads(
+            store,
+            out,
+            columns=column or [],
+            estimators=estimator or ESTIMATORS,
+            grid=grid,
+            epochs=epochs,
+            class_weight=class_weight,
+            reporter=reporter,
+            on_epoch=reporter.line,
+        )
+    screen = Screen(json)
+    show_tried(screen, found.model)
+    show_model(screen, found.model, test=found.test)
+    screen.finish(
+        {
+            **model_facts(found.model),
+            "seconds": found.seconds,
+            "sweep": [dict(row) for row in found.model.sweep],
+            "test": None if found.test is None else found.test.to_json(),
+        }
+    )
+
+
+SHOWN = 10
+"""Tried heads that are printed; all are in the model's table."""
+
+
+def show_tried(screen: Screen, model: Model) -> None:
+    """Print the best of the heads that were tried."""
+    screen.table(
+        ["tried", "column", "settings", "validation accuracy", "log loss", "epochs"],
+        [
+            [row["estimator"], row["column"], _settings(row), *_cells(row)]
+            for row in model.sweep[:SHOWN]
+        ],
+    )
+    if len(model.sweep) > SHOWN:
+        screen.say(f"All {len(model.sweep)} are in {model.path}/sweep.csv")
+    screen.say()
+
+
+def _settings(row: Mapping[str, Any]) -> str:
+    names = ("C", "alpha", "learning_rate", "weight_decay", "label_smoothing", "seed")
+    return " ".join(f"{name}={row[name]:.4g}" for name in names if row[name] is not None)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    loss = "" if row["log_loss"] is None else f"{row['log_loss']:.4f}"
+    return [f"{row['accuracy']:.4f}", loss, str(row["epochs"] or "")]
+
+
 class EpochLines:
     """Says how training goes, a line every few seconds."""
 
@@ -135,7 +237,7 @@ def model_facts(model: Model) -> dict[str, Any]:
     }
 
 
-def show_model(screen: Screen, model: Model) -> None:
+def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> None:
     """Print what a training came to, and the next command."""
     chosen = ", ".join(f"{k}={v:.4g}" for k, v in model.estimator["chosen"].items())
     name = model.estimator["name"] + (f" with {chosen}" if chosen else "")
@@ -147,9 +249,15 @@ def show_model(screen: Screen, model: Model) -> None:
             for split, found in model.metrics.items()
         ],
     )
+    test_rows = "test rows were not read"
+    if test is not None:
+        low, high = test.report.intervals["accuracy"]
+        test_rows = (
+            f"accuracy on {test.rows:,} test rows, read once: {test.report.accuracy:.4f} "
+            f"({low:.4f} to {high:.4f})"
+        )
     screen.say(
-        f"{model.settings['seconds']:.1f} s; temperature {model.temperature:.2f}; test rows were "
-        f"not read"
+        f"{model.settings['seconds']:.1f} s; temperature {model.temperature:.2f}; {test_rows}"
     )
     screen.next("heads", "evaluate", model.path)
 

@@ -149,7 +149,7 @@ def open_source(
         HeadError: If nothing in it has a label.
         InputError: If there is no such column.
     """
-    opened = store if isinstance(store, Snapshot) else open_store(store, snapshot)
+    opened = opened_snapshot(store, snapshot)
     if not opened.classes:
         raise HeadError(
             f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "
@@ -157,6 +157,11 @@ def open_source(
             f"python -m extract run photos --store {opened.path}"
         )
     return Source(opened, chosen_columns(opened, columns))
+
+
+def opened_snapshot(store: str | Path | Snapshot, number: int | None = None) -> Snapshot:
+    """Return an open snapshot as it is, and open a store's folder."""
+    return store if isinstance(store, Snapshot) else open_store(store, number)
 
 
 def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ...]:

@@ -87,21 +87,26 @@ def fit(
             source, estimator, trained.settings, class_weight, seed, on=("train", "validation")
         )
         trained = replace(trained, scorer=again.scorer)
-    return save(
-        _model(
-            source,
-            trained,
-            judged,
-            {
-                "seed": seed,
-                "class_weight": class_weight,
-                "refit": refit,
-                "seconds": round(time.perf_counter() - start, 3),
-                "versions": _versions(),
-            },
-        ),
-        target,
-    )
+    settings = {
+        "seed": seed,
+        "class_weight": class_weight,
+        "refit": refit,
+        "seconds": round(time.perf_counter() - start, 3),
+        "versions": _versions(),
+    }
+    return save(_model(source, trained, judged, settings), target)
+
+
+def finish(
+    source: Source,
+    trained: Trained,
+    target: Path,
+    settings: Mapping[str, Any],
+    sweep: tuple[Mapping[str, Any], ...] = (),
+) -> Model:
+    """Judge a trained head on validation rows, and save it as a model with its sweep."""
+    model = _model(source, trained, _judge(source, trained), {**settings, "versions": _versions()})
+    return save(replace(model, sweep=sweep), target)
 
 
 def default_model(store: str | Path) -> Path:
@@ -112,16 +117,26 @@ def default_model(store: str | Path) -> Path:
 
 def _check_options(refit: str, class_weight: str | None) -> None:
     one_of("refit", refit, REFITS)
+    check_class_weight(class_weight)
+
+
+def check_class_weight(class_weight: str | None) -> None:
+    """Raise `HeadError` unless a weight of classes is one that there is."""
     if class_weight not in (None, "balanced"):
         raise HeadError(f"--class-weight is balanced, or left out. Received: {class_weight!r}")
 
 
-def _notes(source: Source) -> list[str]:
-    notes = [
+def left_out_notes(source: Source) -> list[str]:
+    """Return a sentence for each reason for which items are left out."""
+    return [
         f"{count} {reason} items are not trained on"
         for reason, count in source.left_out().items()
         if count
     ]
+
+
+def _notes(source: Source) -> list[str]:
+    notes = left_out_notes(source)
     if "validation" not in source.splits:
         notes.append(
             "There are no validation rows: what is chosen is chosen by cross-validation on train "

@@ -6,6 +6,7 @@
         weights.npz       the head's arrays, temperature's and novelty's beside them
         estimator.skops   only for estimators of scikit-learn that are no stack of affine maps
         history.csv       only for heads that train in epochs
+        sweep.csv         only for heads that a sweep chose: every head that it tried
         parity.json       written by `export`: what was compared, and how far apart it was
 
 The folder is published whole: it is written under another name, synced, and renamed. A model is
@@ -15,6 +16,7 @@ data: arrays are read without pickle, skops files with our own list of types.
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,6 +42,7 @@ RECORD = "model.json"
 WEIGHTS = "weights.npz"
 ESTIMATOR = "estimator.skops"
 HISTORY = "history.csv"
+SWEEP = "sweep.csv"
 PARITY = "parity.json"
 
 
@@ -73,6 +76,8 @@ class Model:
     """seed, class_weight, refit, seconds, versions."""
     history: tuple[Mapping[str, Any], ...] = ()
     """One row per epoch, for heads that have epochs."""
+    sweep: tuple[Mapping[str, Any], ...] = ()
+    """One row per head that was tried, for a head that a sweep chose."""
     path: Path | None = None
     """Where it lies; None before it is saved."""
 
@@ -245,17 +250,19 @@ def _files(model: Model) -> dict[str, bytes]:
     content = getattr(model.scorer, "content", None)
     if content is not None:
         files[ESTIMATOR] = content
-    if model.history:
-        files[HISTORY] = history_csv(model.history)
+    for name, rows in ((HISTORY, model.history), (SWEEP, model.sweep)):
+        if rows:
+            files[name] = table_csv(rows)
     return files
 
 
-def history_csv(history: tuple[Mapping[str, Any], ...]) -> bytes:
-    """Return one line per epoch under a line of names; an empty cell where there is no number."""
-    names = list(history[0])
-    lines = [",".join(names)]
-    lines += [",".join("" if row[n] is None else f"{row[n]}" for n in names) for row in history]
-    return ("\n".join(lines) + "\n").encode()
+def table_csv(rows: tuple[Mapping[str, Any], ...]) -> bytes:
+    """Return one line per row under a line of names; an empty cell where there is no value."""
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue().encode()
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -295,7 +302,8 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
         metrics=facts["metrics"],
         selection=tuple(facts["selection"]),
         settings=facts["settings"],
-        history=_history(files.get(HISTORY)),
+        history=_rows(files.get(HISTORY)),
+        sweep=_rows(files.get(SWEEP)),
         path=path,
     )
     if model.recipe.key != facts["recipe_key"]:
@@ -316,23 +324,25 @@ def _scorer(
     raise HeadError(f"scorer is one of {', '.join([*SCORERS, 'sklearn'])}. Received: {kind!r}")
 
 
-def _history(data: bytes | None) -> tuple[Mapping[str, Any], ...]:
+def _rows(data: bytes | None) -> tuple[Mapping[str, Any], ...]:
+    """Return what `table_csv` was given."""
     if data is None:
         return ()
-    names, *lines = (line.split(",") for line in data.decode().splitlines())
-    return tuple(
-        {name: _number(cell) for name, cell in zip(names, line, strict=True)} for line in lines
-    )
+    lines = csv.DictReader(io.StringIO(data.decode()))
+    return tuple({name: _value(cell) for name, cell in line.items()} for line in lines)
 
 
-def _number(cell: str) -> Any:
-    if not cell:
-        return None
+def _value(cell: str) -> Any:
+    if cell in _WORDS:
+        return _WORDS[cell]
     with contextlib.suppress(ValueError):
         return int(cell)
     with contextlib.suppress(ValueError):
         return float(cell)
     return cell
+
+
+_WORDS: Mapping[str, Any] = {"": None, "True": True, "False": False}
 
 
 def _with_path(model: Model, path: Path) -> Model:

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks import heads_linear
+from benchmarks import heads_linear, heads_sweep
 
 
 def test_linear_heads(capsys):
@@ -15,3 +15,12 @@ def test_linear_heads(capsys):
     assert len(heads_linear.verdict(facts)) == 5
     assert facts["ridge"]["distance"] < 1e-4
     assert "median, s" in capsys.readouterr().err
+
+
+def test_a_sweep(capsys):
+    facts = heads_sweep.measure(repeats=1, rows=40, width=5, epochs=2, keras=False)
+    json.dumps(facts)
+
+    assert len(heads_sweep.verdict(facts)) == 2
+    assert facts["10"]["heads"] == 52
+    assert "52 heads, 40 x 5, 2 classes" in capsys.readouterr().err
