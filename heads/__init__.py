@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from heads.exporting import export
     from heads.fitting import fit
     from heads.joining import join
+    from heads.learning_curve import FewShot, few_shot
     from heads.model import Model, load, save
     from heads.packing import pack
     from heads.predicting import Predictions, predict
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Evaluation": "heads.evaluation",
+    "FewShot": "heads.learning_curve",
     "Model": "heads.model",
     "Predictions": "heads.predicting",
     "Sweep": "heads.sweeping",
     "evaluate": "heads.evaluation",
     "export": "heads.exporting",
+    "few_shot": "heads.learning_curve",
     "fit": "heads.fitting",
     "join": "heads.joining",
     "load": "heads.model",
@@ -43,11 +46,13 @@ _HOMES = {
 }
 __all__ = [
     "Evaluation",
+    "FewShot",
     "Model",
     "Predictions",
     "Sweep",
     "evaluate",
     "export",
+    "few_shot",
     "fit",
     "join",
     "load",

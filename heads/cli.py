@@ -17,6 +17,7 @@ from extract.console import Screen
 
 if TYPE_CHECKING:
     from heads.evaluation import Evaluation
+    from heads.learning_curve import Point
     from heads.model import Model
 
 
@@ -176,6 +177,68 @@ def sweep(
             "test": None if found.test is None else found.test.to_json(),
         }
     )
+
+
+@app.command("few-shot")
+def few_shot(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The plot, .png or .svg. (default: photos.few-shot.png)"),
+    ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(metavar="K,K", help="Images per class. (default: 1,2,5,10,20, …)"),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="How often the images are drawn.")] = 10,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to train on; several stand side by side. (default: the only)"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the draws.")] = 0,
+    json: Json = False,
+) -> None:
+    """Say whether more labels would help: accuracy with few images per class; test is not read.
+
+    Example: python -m heads few-shot photos.features
+    """
+    from heads.grid import numbers
+    from heads.learning_curve import few_shot as curve_of
+
+    given = None if shots is None else [int(k) for k in numbers("--shots", shots, (1, 2, 5))]
+    plot = out or store.with_name(store.name.removesuffix(".features") + ".few-shot.png")
+    with console.ProgressReporter() as reporter:
+        found = curve_of(
+            store,
+            plot,
+            columns=column or [],
+            shots=given,
+            draws=draws,
+            seed=seed,
+            reporter=reporter,
+            on_point=reporter.line,
+        )
+    screen = Screen(json)
+    names = list(dict.fromkeys(point.estimator for point in found.points))
+    screen.table(
+        ["images per class", *names],
+        [
+            ["all" if row[0].shots is None else str(row[0].shots), *map(_plus_minus, row)]
+            for row in zip(*map(found.curve, names), strict=True)
+        ],
+    )
+    screen.say(
+        f"Mean accuracy on {found.judged:,} validation rows, with its 95 % interval over the draws"
+    )
+    screen.say(found.verdict)
+    screen.say(f"{found.plot}: the plot")
+    screen.next("heads", "fit", store)
+    screen.finish({**asdict(found), "plot": str(found.plot)})
+
+
+def _plus_minus(point: Point) -> str:
+    half = "" if point.interval is None else f" ± {point.interval:.4f}"
+    return f"{point.accuracy:.4f}{half}"
 
 
 SHOWN = 10

@@ -202,6 +202,16 @@ def check_classes(source: Source) -> None:
             )
 
 
+def check_validation(source: Source) -> None:
+    """Raise `HeadError` where there are no validation rows to choose or to judge by."""
+    if "validation" not in source.splits:
+        path = source.snapshot.path
+        raise HeadError(
+            f"{path} has no validation rows, which decide here. Type: "
+            f"python -m extract split {path} --ratios 0.7/0.15/0.15"
+        )
+
+
 def check_labels(snapshot: Snapshot) -> list[str]:
     """Compare the snapshot's labels with the folder of images that it was made from.
 

@@ -25,7 +25,14 @@ from extract.recipe import Column
 from extract.store.reader import Snapshot
 from heads import halving
 from heads.calibration import fit_temperature
-from heads.data import Source, check_classes, check_labels, open_source, opened_snapshot
+from heads.data import (
+    Source,
+    check_classes,
+    check_labels,
+    check_validation,
+    open_source,
+    opened_snapshot,
+)
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate
 from heads.fitting import check_class_weight, default_model, finish, left_out_notes
@@ -107,7 +114,7 @@ def sweep(
     target = Path(out) if out is not None else default_model(snapshot.path)
     check_place(target)
     check_classes(sources[0])
-    _check_validation(sources[0])
+    check_validation(sources[0])
     for note in [*check_labels(snapshot), *left_out_notes(sources[0])]:
         reporter.note(note)
 
@@ -154,15 +161,6 @@ def _columns(snapshot: Snapshot, names: Sequence[str]) -> list[Column]:
 
 def _source(snapshot: Snapshot, column: Column) -> Source:
     return open_source(snapshot, [column.name])
-
-
-def _check_validation(source: Source) -> None:
-    if "validation" not in source.splits:
-        path = source.snapshot.path
-        raise HeadError(
-            f"{path} has no validation rows, and they choose among the heads of a sweep. Type: "
-            f"python -m extract split {path} --ratios 0.7/0.15/0.15"
-        )
 
 
 def _path(source: Source, name: str, class_weight: str | None, seed: int) -> _Candidate:
