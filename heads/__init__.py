@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from heads.evaluation import Evaluation, evaluate
     from heads.exporting import export
-    from heads.fitting import fit
+    from heads.fitting import fit, fit_columns
     from heads.joining import join
     from heads.learning_curve import FewShot, few_shot
     from heads.model import Model, load, save
@@ -37,6 +37,7 @@ _HOMES = {
     "export": "heads.exporting",
     "few_shot": "heads.learning_curve",
     "fit": "heads.fitting",
+    "fit_columns": "heads.fitting",
     "join": "heads.joining",
     "load": "heads.model",
     "pack": "heads.packing",
@@ -54,6 +55,7 @@ __all__ = [
     "export",
     "few_shot",
     "fit",
+    "fit_columns",
     "join",
     "load",
     "pack",

@@ -74,6 +74,17 @@ def fit(
     class_weight: Annotated[
         str | None, typer.Option(help="balanced: every class weighs the same.")
     ] = None,
+    multilabel: Annotated[
+        bool,
+        typer.Option(
+            "--multilabel", help="Labels do not exclude each other: cat|indoor, or several columns."
+        ),
+    ] = False,
+    regression: Annotated[bool, typer.Option("--regression", help="Labels are numbers.")] = False,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of labels; of several, each gets a head. (default: label)"),
+    ] = None,
     refit: Annotated[
         str,
         typer.Option(help="train, or all: once more on train and validation rows, as chosen."),
@@ -85,25 +96,35 @@ def fit(
 
     Example: python -m heads fit photos.features
     """
+    from heads.errors import HeadError
     from heads.estimators import parse_settings
     from heads.fitting import fit as fit_head
+    from heads.fitting import fit_columns
 
+    if multilabel and regression:
+        raise HeadError("Labels are numbers or names: give --multilabel or --regression")
+    task = "multilabel" if multilabel else "regression" if regression else "classification"
+    labels = label or []
     with console.ProgressReporter() as reporter:
-        model = fit_head(
-            store,
-            out,
-            estimator=estimator,
-            settings=parse_settings(set or []),
-            columns=column or [],
-            class_weight=class_weight,
-            seed=seed,
-            refit=refit,
-            reporter=reporter,
-            on_epoch=EpochLines(reporter),
-        )
+        options: dict[str, Any] = {
+            "estimator": estimator,
+            "settings": parse_settings(set or []),
+            "columns": column or [],
+            "class_weight": class_weight,
+            "seed": seed,
+            "refit": refit,
+            "reporter": reporter,
+            "on_epoch": EpochLines(reporter),
+        }
+        if task == "classification" and len(labels) > 1:
+            models = fit_columns(store, labels, out, **options)
+        else:
+            models = [fit_head(store, out, task=task, label=labels, **options)]
     screen = Screen(json)
-    show_model(screen, model)
-    screen.finish(model_facts(model))
+    for model in models:
+        show_model(screen, model)
+    facts = [model_facts(model) for model in models]
+    screen.finish(facts[0] if len(facts) == 1 else {"models": facts})
 
 
 @app.command()
@@ -288,7 +309,9 @@ def model_facts(model: Model) -> dict[str, Any]:
     return {
         "model": str(model.path),
         "estimator": dict(model.estimator),
+        "task": model.task,
         "classes": list(model.classes),
+        "thresholds": list(model.thresholds),
         "columns": [column.name for column in model.columns],
         "splits": dict(model.splits),
         "metrics": dict(model.metrics),
@@ -304,11 +327,13 @@ def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> 
     """Print what a training came to, and the next command."""
     chosen = ", ".join(f"{k}={v:.4g}" for k, v in model.estimator["chosen"].items())
     name = model.estimator["name"] + (f" with {chosen}" if chosen else "")
-    screen.say(f"{model.path}: {name}, {len(model.classes)} classes, {model.width:,} features")
+    things = {"multilabel": "labels", "regression": "numbers"}.get(model.task, "classes")
+    screen.say(f"{model.path}: {name}, {len(model.classes)} {things}, {model.width:,} features")
+    measures = [key for key in next(iter(model.metrics.values())) if key != "rows"]
     screen.table(
-        ["rows", "images", "accuracy", "log loss"],
+        ["rows", "images", *(key.replace("_", " ") for key in measures)],
         [
-            [split, found["rows"], f"{found['accuracy']:.4f}", f"{found['log_loss']:.4f}"]
+            [split, found["rows"], *(f"{found[key]:.4f}" for key in measures)]
             for split, found in model.metrics.items()
         ],
     )

@@ -23,6 +23,7 @@ from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
 from extract.store.reader import Data, Snapshot, open_store
 from heads.errors import HeadError
+from heads.targets import Target, known
 
 ROWS = 4096
 """Rows of one block of a stream."""
@@ -35,11 +36,13 @@ class Source:
     snapshot: Snapshot
     columns: tuple[Column, ...]
     """Plain columns (view 0), in the order in which their features stand."""
+    target: Target | None = None
+    """What is learned, where it is not the class in the column "label"."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; codes count in them."""
-        return self.snapshot.classes
+        """Names of the classes, labels or numbers that are learned; codes count in them."""
+        return self.snapshot.classes if self.target is None else self.target.names
 
     @cached_property
     def width(self) -> int:
@@ -72,14 +75,14 @@ class Source:
         """
         self.check_split(split)
         parts = [self.snapshot.load(split, column.name) for column in self.columns]
-        return _labeled(_side_by_side(parts))
+        return self._labeled(_side_by_side(parts))
 
     def load_views(self, split: str) -> np.ndarray:
         """Return (views, n, d) float32: every cached view of each row that `load` gives."""
         self.check_split(split)
         return np.stack(
             [
-                _labeled(
+                self._labeled(
                     _side_by_side([self.snapshot.load(split, column.name) for column in columns])
                 ).X
                 for columns in self.views
@@ -112,7 +115,7 @@ class Source:
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):
-            block = _labeled(_side_by_side(parts))
+            block = self._labeled(_side_by_side(parts))
             if len(block):
                 yield block
 
@@ -130,12 +133,26 @@ class Source:
     @cached_property
     def _usable(self) -> np.ndarray:
         items = self.snapshot.items
+        if self.target is not None:
+            return known(self.target.of(items)) & _good(items)
         labeled = items["label"].is_valid().to_numpy(zero_copy_only=False)
         return labeled & _good(items)
 
+    def _labeled(self, data: Data) -> Data:
+        """Return the rows that have an entry, with y as the target has it."""
+        y = data.y if self.target is None else self.target.of(data.items)
+        assert y is not None
+        there = known(y)
+        if there.all():
+            return Data(data.X, y, data.items)
+        return Data(data.X[there], y[there], data.items.filter(pa.array(there)))
+
 
 def open_source(
-    store: str | Path | Snapshot, columns: Sequence[str] = (), snapshot: int | None = None
+    store: str | Path | Snapshot,
+    columns: Sequence[str] = (),
+    snapshot: int | None = None,
+    target: Target | None = None,
 ) -> Source:
     """Open a store for training.
 
@@ -143,6 +160,7 @@ def open_source(
         store: Its folder, or a snapshot that is open already.
         columns: Names of columns; not needed where the store has one.
         snapshot: Number of a snapshot; the newest by default.
+        target: What is learned, where it is not the class in the column "label".
 
     Raises:
         StoreError: If the store cannot be opened.
@@ -150,13 +168,13 @@ def open_source(
         InputError: If there is no such column.
     """
     opened = opened_snapshot(store, snapshot)
-    if not opened.classes:
+    if target is None and not opened.classes:
         raise HeadError(
             f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "
             f"folder per class, such as photos/cats/1.jpg, and type: "
             f"python -m extract run photos --store {opened.path}"
         )
-    return Source(opened, chosen_columns(opened, columns))
+    return Source(opened, chosen_columns(opened, columns), target)
 
 
 def opened_snapshot(store: str | Path | Snapshot, number: int | None = None) -> Snapshot:
@@ -191,7 +209,8 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    pairs = Counter(_pairs(items["label"], items["split"]))
+    column = "label" if source.target is None else source.target.columns[0]
+    pairs = Counter(_pairs(items[column], items["split"]))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -231,6 +250,9 @@ def check_labels(snapshot: Snapshot) -> list[str]:
     listed = _files(*zip(*((i.path, i.size, i.mtime_ns) for i in items), strict=True))
     before = dict(_pairs(snapshot.items["path"], snapshot.items["label"]))
     now = {item.path: item.label for item in items}
+    # Labels that a person gave with `relabel` stand, where the file stands.
+    decided = dict(_pairs(snapshot.items["path"], snapshot.items["decided"]))
+    now |= {path: before[path] for path, fields in decided.items() if "label" in (fields or "")}
     moved = [
         (stored[file], path)
         for file, path in listed.items()
@@ -274,11 +296,3 @@ def _side_by_side(parts: Sequence[Data]) -> Data:
     flat = [part.X.reshape(len(part.X), -1).astype(np.float32, copy=False) for part in parts]
     X = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
     return Data(X, parts[0].y, parts[0].items)
-
-
-def _labeled(data: Data) -> Data:
-    assert data.y is not None
-    known = data.y >= 0
-    if known.all():
-        return data
-    return Data(data.X[known], data.y[known], data.items.filter(pa.array(known)))

@@ -36,7 +36,7 @@ from extract.store.records import seal, unseal
 from heads.errors import DamagedModelError, HeadError, ModelError, StaleModelError
 from heads.folder import publish_folder
 from heads.novelty import Novelty
-from heads.scoring import SCORERS, Scorer, softmax
+from heads.scoring import SCORERS, Scorer, answers
 
 RECORD = "model.json"
 WEIGHTS = "weights.npz"
@@ -78,6 +78,12 @@ class Model:
     """One row per epoch, for heads that have epochs."""
     sweep: tuple[Mapping[str, Any], ...] = ()
     """One row per head that was tried, for a head that a sweep chose."""
+    task: str = "classification"
+    """Or "multilabel" or "regression": `classes` are then names of labels or of numbers."""
+    label_columns: tuple[str, ...] = ("label",)
+    """Columns of the items that it learned from."""
+    thresholds: tuple[float, ...] = ()
+    """Of a multilabel head: probability at which each label is given."""
     path: Path | None = None
     """Where it lies; None before it is saved."""
 
@@ -102,11 +108,18 @@ class Model:
         return self.scorer.logits(X)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return (n, classes) float64 for features X (n, d)."""
-        return softmax(self.logits(X), self.temperature)
+        """Return (n, classes) float64 for features X (n, d); numbers under regression."""
+        return answers(self.logits(X), self.task, self.temperature, len(self.classes))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each row of X (n, d), as names (n,)."""
+        """Return the likeliest class of each row of X (n, d), as names (n,).
+
+        A multilabel head gives indicators (n, labels) bool, a regressor numbers (n, targets).
+        """
+        if self.task == "regression":
+            return self.predict_proba(X)
+        if self.task == "multilabel":
+            return self.predict_proba(X) >= np.array(self.thresholds)
         return np.asarray(self.classes)[self.logits(X).argmax(axis=1)]
 
     def request(self, weights: str | Path | None = None) -> Request:
@@ -165,6 +178,9 @@ class Model:
         return {
             "scorer": {"kind": self.scorer.kind, **self.scorer.facts()},
             "classes": list(self.classes),
+            "task": self.task,
+            "label_columns": list(self.label_columns),
+            "thresholds": list(self.thresholds),
             "temperature": self.temperature,
             "recipe": self.recipe.to_json(),
             "recipe_key": self.recipe.key,
@@ -290,6 +306,9 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
     model = Model(
         scorer=_scorer(facts["scorer"], arrays, files),
         classes=tuple(facts["classes"]),
+        task=facts.get("task", "classification"),
+        label_columns=tuple(facts.get("label_columns", ["label"])),
+        thresholds=tuple(facts.get("thresholds", [])),
         temperature=float(facts["temperature"]),
         novelty=Novelty.from_arrays(arrays),
         recipe=Recipe.from_json(facts["recipe"]),
