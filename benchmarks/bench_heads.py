@@ -9,6 +9,7 @@
                (`benchmarks.workflow`)
 - audit        near duplicates at size, planted duplicates, swapped labels, a report's cost
                (`benchmarks.heads_audit`)
+- sweep        52 heads in one product beside one, and one by one (`benchmarks.heads_sweep`)
 - accuracy     logistic heads on photographs: validation of cats_dogs, test of beans
 
 What each leaves out is in the docstring of its module. All of it takes about twenty minutes on
@@ -27,7 +28,7 @@ from typing import Any
 
 import extract
 import heads
-from benchmarks import heads_audit, heads_linear, trajectory, workflow
+from benchmarks import heads_audit, heads_linear, heads_sweep, trajectory, workflow
 from benchmarks.timing import machine
 
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
@@ -64,6 +65,7 @@ PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = 
     "linear": (lambda shared: heads_linear.measure(), heads_linear.verdict),
     "trajectory": (trajectory.measure, trajectory.verdict),
     "workflow": (workflow.measure, workflow.verdict),
+    "sweep": (lambda shared: heads_sweep.measure(), heads_sweep.verdict),
     "accuracy": (measure_accuracy, show_accuracy),
     "audit": (heads_audit.measure, heads_audit.verdict),
 }

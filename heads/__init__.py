@@ -20,46 +20,58 @@ if TYPE_CHECKING:
     from heads.auditing import Audit, audit
     from heads.evaluation import Evaluation, evaluate
     from heads.exporting import export
-    from heads.fitting import fit
+    from heads.fitting import fit, fit_columns
     from heads.joining import join
+    from heads.learning_curve import FewShot, few_shot
     from heads.model import Model, load, save
     from heads.packing import pack
     from heads.predicting import Predictions, predict
     from heads.reporting import ReportPage, report
+    from heads.sweeping import Sweep, sweep
 
 _HOMES = {
     "Audit": "heads.auditing",
     "Evaluation": "heads.evaluation",
+    "FewShot": "heads.learning_curve",
     "Model": "heads.model",
     "Predictions": "heads.predicting",
     "ReportPage": "heads.reporting",
     "audit": "heads.auditing",
+    "Sweep": "heads.sweeping",
     "evaluate": "heads.evaluation",
     "export": "heads.exporting",
+    "few_shot": "heads.learning_curve",
     "fit": "heads.fitting",
+    "fit_columns": "heads.fitting",
     "join": "heads.joining",
     "load": "heads.model",
     "pack": "heads.packing",
     "predict": "heads.predicting",
     "report": "heads.reporting",
     "save": "heads.model",
+    "sweep": "heads.sweeping",
 }
 __all__ = [
     "Audit",
     "Evaluation",
+    "FewShot",
     "Model",
     "Predictions",
     "ReportPage",
+    "Sweep",
     "audit",
     "evaluate",
     "export",
+    "few_shot",
     "fit",
+    "fit_columns",
     "join",
     "load",
     "pack",
     "predict",
     "report",
     "save",
+    "sweep",
 ]
 
 

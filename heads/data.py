@@ -22,6 +22,7 @@ from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
 from extract.store.reader import Data, Snapshot, open_store
 from heads.errors import HeadError
+from heads.targets import Target, known
 
 ROWS = 4096
 """Rows of one block of a stream."""
@@ -34,11 +35,13 @@ class Source:
     snapshot: Snapshot
     columns: tuple[Column, ...]
     """Plain columns (view 0), in the order in which their features stand."""
+    target: Target | None = None
+    """What is learned, where it is not the class in the column "label"."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; codes count in them."""
-        return self.snapshot.classes
+        """Names of the classes, labels or numbers that are learned; codes count in them."""
+        return self.snapshot.classes if self.target is None else self.target.names
 
     @cached_property
     def width(self) -> int:
@@ -71,14 +74,14 @@ class Source:
         """
         self.check_split(split)
         parts = [self.snapshot.load(split, column.name) for column in self.columns]
-        return _labeled(side_by_side(parts))
+        return self._labeled(side_by_side(parts))
 
     def load_views(self, split: str) -> np.ndarray:
         """Return (views, n, d) float32: every cached view of each row that `load` gives."""
         self.check_split(split)
         return np.stack(
             [
-                _labeled(
+                self._labeled(
                     side_by_side([self.snapshot.load(split, column.name) for column in columns])
                 ).X
                 for columns in self.views
@@ -111,7 +114,7 @@ class Source:
             for column in self.columns
         ]
         for parts in zip(*streams, strict=True):
-            block = _labeled(side_by_side(parts))
+            block = self._labeled(side_by_side(parts))
             if len(block):
                 yield block
 
@@ -129,12 +132,26 @@ class Source:
     @cached_property
     def _usable(self) -> np.ndarray:
         items = self.snapshot.items
+        if self.target is not None:
+            return known(self.target.of(items)) & _good(items)
         labeled = items["label"].is_valid().to_numpy(zero_copy_only=False)
         return labeled & _good(items)
 
+    def _labeled(self, data: Data) -> Data:
+        """Return the rows that have an entry, with y as the target has it."""
+        y = data.y if self.target is None else self.target.of(data.items)
+        assert y is not None
+        there = known(y)
+        if there.all():
+            return Data(data.X, y, data.items)
+        return Data(data.X[there], y[there], data.items.filter(pa.array(there)))
+
 
 def open_source(
-    store: str | Path | Snapshot, columns: Sequence[str] = (), snapshot: int | None = None
+    store: str | Path | Snapshot,
+    columns: Sequence[str] = (),
+    snapshot: int | None = None,
+    target: Target | None = None,
 ) -> Source:
     """Open a store for training.
 
@@ -142,20 +159,26 @@ def open_source(
         store: Its folder, or a snapshot that is open already.
         columns: Names of columns; not needed where the store has one.
         snapshot: Number of a snapshot; the newest by default.
+        target: What is learned, where it is not the class in the column "label".
 
     Raises:
         StoreError: If the store cannot be opened.
         HeadError: If nothing in it has a label.
         InputError: If there is no such column.
     """
-    opened = store if isinstance(store, Snapshot) else open_store(store, snapshot)
-    if not opened.classes:
+    opened = opened_snapshot(store, snapshot)
+    if target is None and not opened.classes:
         raise HeadError(
             f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "
             f"folder per class, such as photos/cats/1.jpg, and type: "
             f"python -m extract run photos --store {opened.path}"
         )
-    return Source(opened, chosen_columns(opened, columns))
+    return Source(opened, chosen_columns(opened, columns), target)
+
+
+def opened_snapshot(store: str | Path | Snapshot, number: int | None = None) -> Snapshot:
+    """Return an open snapshot as it is, and open a store's folder."""
+    return store if isinstance(store, Snapshot) else open_store(store, number)
 
 
 def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ...]:
@@ -190,7 +213,8 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    pairs = Counter(_pairs(items["label"], items["split"]))
+    column = "label" if source.target is None else source.target.columns[0]
+    pairs = Counter(_pairs(items[column], items["split"]))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -199,6 +223,16 @@ def check_classes(source: Source) -> None:
                 f"Class {name!r} has no image with features in train (it has {where}), so no head "
                 f"could ever predict it. Add images of it to train, or leave the class out"
             )
+
+
+def check_validation(source: Source) -> None:
+    """Raise `HeadError` where there are no validation rows to choose or to judge by."""
+    if "validation" not in source.splits:
+        path = source.snapshot.path
+        raise HeadError(
+            f"{path} has no validation rows, which decide here. Type: "
+            f"python -m extract split {path} --ratios 0.7/0.15/0.15"
+        )
 
 
 def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:
@@ -214,11 +248,3 @@ def side_by_side(parts: Sequence[Data]) -> Data:
     flat = [part.X.reshape(len(part.X), -1).astype(np.float32, copy=False) for part in parts]
     X = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
     return Data(X, parts[0].y, parts[0].items)
-
-
-def _labeled(data: Data) -> Data:
-    assert data.y is not None
-    known = data.y >= 0
-    if known.all():
-        return data
-    return Data(data.X[known], data.y[known], data.items.filter(pa.array(known)))

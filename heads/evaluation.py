@@ -7,7 +7,7 @@ model ─▶ its store, checked against its recipe ─▶ rows of a split, class
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
 from heads.model import Model, load
+from heads.targets import target_of
+from heads.task_metrics import TaskReport
+from heads.tasks import judge
 
 MATRIX = 12
 """Most classes whose confusion is printed as a matrix; of more, the pairs that are confused."""
@@ -33,6 +36,8 @@ LABELS = {
     "average_precision": "average precision",
     "ece": "expected calibration error",
     "aurc": "area under risk and coverage",
+    "f1_micro": "F1, over all labels together",
+    "r2": "share of variance explained (R²)",
 }
 """Name of a number in a report → words for it; "top_2_accuracy" is "top-2 accuracy"."""
 
@@ -41,7 +46,9 @@ LABELS = {
 class Evaluation:
     """A report, and what it was made from."""
 
-    report: Report
+    report: Any
+    """A `heads.metrics.Report`; a `heads.task_metrics.TaskReport` of a multilabel head or a
+    regressor."""
     model: str | None
     """Where the model lies; None where it was never saved."""
     store: str
@@ -109,8 +116,11 @@ def evaluate(
     source = open_for(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
-    probabilities, codes = _predict(model, source, split)
-    report = measure(probabilities, codes, model.classes)
+    if model.task == "classification":
+        probabilities, codes = _predict(model, source, split)
+        report: Any = measure(probabilities, codes, model.classes)
+    else:
+        report = _judge(model, source, split)
     left_out = source.left_out(split)
     return Evaluation(
         report=report,
@@ -145,7 +155,33 @@ def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
     model.check_features(snapshot)
     names = {column.canonical: column.name for column in snapshot.columns}
-    return open_source(snapshot, [names[column.canonical] for column in model.columns])
+    if model.task == "classification" and model.label_columns == ("label",):
+        target = None
+    else:
+        target = target_of(snapshot.items, model.task, model.label_columns, snapshot.path)
+    columns = [names[column.canonical] for column in model.columns]
+    return open_source(snapshot, columns, target=target)
+
+
+def _judge(model: Model, source: Source, split: str) -> TaskReport:
+    """Judge a multilabel head or a regressor; labels are matched by name."""
+    places = {name: place for place, name in enumerate(model.classes)}
+    if unknown := [name for name in source.classes if name not in places]:
+        raise _unknown_class(model, source, unknown[0])
+    logits, truth = [], []
+    for block in source.blocks(split):
+        y = np.zeros((len(block), len(model.classes)))
+        y[:, [places[name] for name in source.classes]] = block.y
+        logits.append(model.logits(block.X))
+        truth.append(y)
+    return judge(
+        model.task,
+        np.concatenate(logits),
+        np.concatenate(truth),
+        model.classes,
+        model.temperature,
+        model.thresholds,
+    )
 
 
 def _default_split(source: Source) -> str:
@@ -213,9 +249,9 @@ def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]
             yield f"{count:,} {reason} items of {split} are left out"
 
 
-def _no_errors(report: Report) -> Iterator[str]:
+def _no_errors(report: Any) -> Iterator[str]:
     """Say what no interval from resampled rows can: Hanley and Lippman-Hand, JAMA 249, 1983."""
-    if report.accuracy == 1:
+    if isinstance(report, Report) and report.accuracy == 1:
         yield (
             f"No row is wrong, and {report.rows:,} rows cannot tell that from "
             f"{min(3 / report.rows, 1):.1%} wrong: intervals do not show it"
@@ -233,12 +269,34 @@ def _seen(model: Model, split: str) -> str:
 def tables(evaluation: Evaluation) -> list[Table]:
     """Return what people read of an evaluation: numbers, classes, confusion, coverage."""
     report = evaluation.report
+    if isinstance(report, TaskReport):
+        return [_task_numbers(report, evaluation.split), _each(report)]
     return [
         _numbers(report, evaluation.split),
         _classes(report),
         _matrix(report) if len(report.classes) <= MATRIX else _pairs(report),
         _coverage(report),
     ]
+
+
+def _task_numbers(report: TaskReport, split: str) -> Table:
+    rows = []
+    for name, value in report.scalars.items():
+        low, high = report.intervals[name]
+        words = LABELS.get(name, name.replace("_", " "))
+        rows.append((words, _decimal(value), f"{low:.4f} to {high:.4f}"))
+    return Table(f"{report.rows:,} {split} rows", (split, "value", "95 % interval"), tuple(rows))
+
+
+def _each(report: TaskReport) -> Table:
+    """Every label or number of its own."""
+    facts = [asdict(one) for one in report.each]
+    rows = (
+        tuple(_decimal(v) if isinstance(v, float) or v is None else v for v in row.values())
+        for row in facts
+    )
+    names = tuple(name.replace("_", " ") for name in facts[0])
+    return Table("Labels" if report.task == "multilabel" else "Numbers", names, tuple(rows))
 
 
 def _numbers(report: Report, split: str) -> Table:

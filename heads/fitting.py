@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from extract.progress import Reporter, Silent
 from extract.recipe import one_of
-from extract.store.reader import Snapshot
+from extract.store.reader import Bad, Data, Snapshot
 from heads.calibration import fit_temperature
-from heads.data import Source, check_classes, open_source
+from heads.data import Source, check_classes, open_source, opened_snapshot
 from heads.errors import HeadError
 from heads.estimators import class_of
 from heads.labels import check_labels
@@ -30,6 +30,8 @@ from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty
 from heads.scoring import Scorer, softmax
+from heads.targets import TASKS, target_of
+from heads.tasks import train_task
 from heads.train import Blocks, Trained, train
 
 REFITS = ("train", "all")
@@ -45,6 +47,8 @@ def fit(
     class_weight: str | None = None,
     seed: int = 0,
     refit: str = "train",
+    task: str = "classification",
+    label: str | Sequence[str] = (),
     reporter: Reporter | None = None,
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Model:
@@ -63,6 +67,10 @@ def fit(
         seed: Decides everything that is drawn by chance.
         refit: "train" keeps the head that validation rows chose; "all" trains it once more on
             train and validation rows, with what they chose.
+        task: "classification"; "multilabel" for labels that do not exclude each other; or
+            "regression" for numbers. `heads.targets` has what their columns hold.
+        label: Column of the items to learn from, "label" by default; or several of them, for
+            "multilabel" and "regression". `fit_columns` trains a head for each.
         reporter: Hears sentences for people.
         on_epoch: Is called with each row of the history, for heads that train in epochs.
 
@@ -77,13 +85,29 @@ def fit(
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)
-    source = open_source(store, columns)
+    one_of("task", task, TASKS)
+    snapshot = opened_snapshot(store)
+    label = (label,) if isinstance(label, str) else tuple(label)
+    if task == "classification" and len(label) > 1:
+        raise HeadError(
+            f"One head learns one column of classes. Received: {', '.join(label)}. Give "
+            f"--multilabel or --regression, or call heads.fit_columns"
+        )
+    plain = task == "classification" and label in ((), ("label",))
+    learned = None if plain else target_of(snapshot.items, task, label, snapshot.path)
+    source = open_source(snapshot, columns, target=learned)
     target = Path(out) if out is not None else default_model(source.snapshot.path)
     check_place(target)
-    check_classes(source)
+    if task == "classification":
+        check_classes(source)
     for note in [*check_labels(source.snapshot), *_notes(source)]:
         reporter.note(note)
 
+    if task != "classification":
+        name = default_estimator(task) if estimator == "logistic" else str(estimator)
+        fields = train_task(source, name, dict(settings or {}), class_weight, refit)
+        facts = _settings(seed, class_weight, refit, start)
+        return save(Model(**fields, **_origin(source), settings=facts), target)
     trained = train(source, estimator, dict(settings or {}), class_weight, seed, on_epoch=on_epoch)
     judged = _judge(source, trained)
     if refit == "all" and "validation" in source.splits:
@@ -91,21 +115,87 @@ def fit(
             source, estimator, trained.settings, class_weight, seed, on=("train", "validation")
         )
         trained = replace(trained, scorer=again.scorer)
-    return save(
-        _model(
-            source,
-            trained,
-            judged,
-            {
-                "seed": seed,
-                "class_weight": class_weight,
-                "refit": refit,
-                "seconds": round(time.perf_counter() - start, 3),
-                "versions": _versions(),
-            },
-        ),
-        target,
-    )
+    facts = _settings(seed, class_weight, refit, start)
+    model = _model(source, trained, judged, facts)
+    return save(replace(model, label_columns=label or model.label_columns), target)
+
+
+def fit_columns(
+    store: str | Path | Snapshot,
+    labels: Sequence[str],
+    out: str | Path | None = None,
+    **options: Any,
+) -> list[Model]:
+    """Train a head for each of several columns of labels, in one pass over the features.
+
+    Args:
+        store: A store's folder, or an open snapshot.
+        labels: Columns of the items, each with the class of an item, or empty.
+        out: A folder for the models, one for each column; beside the store by default, such as
+            `photos.breed.head`.
+        options: As `fit` takes them.
+
+    Returns:
+        The models, saved, in the order of `labels`.
+    """
+    snapshot = _Remembering.of(opened_snapshot(store))
+    models = []
+    for name in labels:
+        if out is None:
+            place = default_model(snapshot.path)
+            target = place.with_name(place.name.removesuffix(".head") + f".{name}.head")
+        else:
+            target = Path(out) / f"{name}.head"
+        models.append(fit(snapshot, target, label=name, **options))
+    return models
+
+
+class _Remembering(Snapshot):
+    """A snapshot that reads each split of a column once."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """Return the same snapshot, remembering."""
+        made = cls.__new__(cls)
+        made.__dict__.update(snapshot.__dict__, _loaded={})
+        return made
+
+    def load(
+        self, split: str | None = "train", column: str | None = None, bad: Bad = "drop"
+    ) -> Data:
+        key = split, column, bad
+        if key not in self._loaded:
+            self._loaded[key] = super().load(split, column, bad)
+        return self._loaded[key]
+
+    _loaded: dict[tuple[str | None, str | None, Bad], Data]
+
+
+def default_estimator(task: str) -> str:
+    """Return what learns a task where nothing is said."""
+    return "ridge" if task == "regression" else "logistic"
+
+
+def _settings(seed: int, class_weight: str | None, refit: str, start: float) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "class_weight": class_weight,
+        "refit": refit,
+        "seconds": round(time.perf_counter() - start, 3),
+        "versions": _versions(),
+    }
+
+
+def finish(
+    source: Source,
+    trained: Trained,
+    target: Path,
+    settings: Mapping[str, Any],
+    sweep: tuple[Mapping[str, Any], ...] = (),
+) -> Model:
+    """Judge a trained head on validation rows, and save it as a model with its sweep."""
+    model = _model(source, trained, _judge(source, trained), {**settings, "versions": _versions()})
+    return save(replace(model, sweep=sweep), target)
 
 
 def default_model(store: str | Path) -> Path:
@@ -116,16 +206,26 @@ def default_model(store: str | Path) -> Path:
 
 def _check_options(refit: str, class_weight: str | None) -> None:
     one_of("refit", refit, REFITS)
+    check_class_weight(class_weight)
+
+
+def check_class_weight(class_weight: str | None) -> None:
+    """Raise `HeadError` unless a weight of classes is one that there is."""
     if class_weight not in (None, "balanced"):
         raise HeadError(f"--class-weight is balanced, or left out. Received: {class_weight!r}")
 
 
-def _notes(source: Source) -> list[str]:
-    notes = [
+def left_out_notes(source: Source) -> list[str]:
+    """Return a sentence for each reason for which items are left out."""
+    return [
         f"{count} {reason} items are not trained on"
         for reason, count in source.left_out().items()
         if count
     ]
+
+
+def _notes(source: Source) -> list[str]:
+    notes = left_out_notes(source)
     if "validation" not in source.splits:
         notes.append(
             "There are no validation rows: what is chosen is chosen by cross-validation on train "
@@ -175,30 +275,37 @@ def _measure(logits: np.ndarray, codes: np.ndarray, temperature: float) -> dict[
 
 
 def _model(source: Source, trained: Trained, judged: Judged, settings: Mapping[str, Any]) -> Model:
-    snapshot = source.snapshot
     return Model(
         scorer=trained.scorer,
-        classes=source.classes,
         temperature=judged.temperature,
         novelty=judged.novelty,
-        recipe=snapshot.recipe,
-        columns=source.columns,
-        row_shapes=tuple(snapshot.row_shape(c.name) for c in source.columns),
-        backbone=_backbone(snapshot),
         estimator=trained.description,
-        store={
+        metrics=judged.metrics,
+        selection=trained.selection,
+        settings=settings,
+        history=trained.history,
+        **_origin(source),
+    )
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """Return the fields of a model that its store decides."""
+    snapshot = source.snapshot
+    return {
+        "classes": source.classes,
+        "recipe": snapshot.recipe,
+        "columns": source.columns,
+        "row_shapes": tuple(snapshot.row_shape(c.name) for c in source.columns),
+        "backbone": _backbone(snapshot),
+        "store": {
             "path": str(Path(snapshot.path).resolve()),
             "snapshot": snapshot.number,
             "root_digest": snapshot.root_digest,
             "items_digest": snapshot.items_digest,
             "distance_to_float32": snapshot.distance,
         },
-        splits={split: source.count(split) for split in source.splits},
-        metrics=judged.metrics,
-        selection=trained.selection,
-        settings=settings,
-        history=trained.history,
-    )
+        "splits": {split: source.count(split) for split in source.splits},
+    }
 
 
 def _backbone(snapshot: Snapshot) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from extract.engines.engine import Engine
 from heads.novelty import Novelty
-from heads.scoring import Scorer, softmax
+from heads.scoring import Scorer, answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Answer:
     """What a model says of n images."""
 
     probabilities: np.ndarray
-    """(n, classes) float64, each row sums to 1."""
+    """(n, classes) float64: each row sums to 1, but for labels that do not exclude each other; and
+    under regression they are numbers."""
     novelty: np.ndarray
     """(n,) float64 in 0..1: how unlike the training images; see `heads.novelty`."""
 
@@ -41,6 +42,9 @@ class Predictor:
     scorer: Scorer
     temperature: float
     novelty: Novelty
+    names: int
+    """Classes, labels or numbers."""
+    task: str = "classification"
 
     def features(self, pixels: np.ndarray) -> np.ndarray:
         """Return (n, d) float32 for pixels (n, size, size, 3) float32 in 0..255."""
@@ -50,7 +54,8 @@ class Predictor:
     def judge(self, features: np.ndarray) -> Answer:
         """Return what the head says of features (n, d) float32."""
         logits = self.scorer.logits(features)
-        return Answer(softmax(logits, self.temperature), self.novelty(features))
+        found = answers(logits, self.task, self.temperature, self.names)
+        return Answer(found, self.novelty(features))
 
     def __call__(self, pixels: np.ndarray) -> Answer:
         """Return what the model says of pixels (n, size, size, 3) float32 in 0..255."""

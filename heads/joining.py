@@ -72,11 +72,8 @@ def join(
     pixels = graph_resize.resize(keras.ops.cast(image, "float32"), model.recipe.pixels)
     row = _as_cached(_features(model, pixels, weights), model)
     x = _HEADS[type(model.scorer)](model.scorer, row)
-    if output == "probabilities":
-        x = keras.layers.Rescaling(1 / model.temperature, name="temperature")(x)
-        x = keras.ops.softmax(x)
-    else:
-        x = keras.ops.cast(x, "float32")  # changes nothing: the operation to bear the names
+    # The cast changes nothing: it is the operation to bear the names.
+    x = _answers(model, x) if output == "probabilities" else keras.ops.cast(x, "float32")
     x._keras_history.operation.name = _as_name(model.classes)
     return keras.Model(image, x, name="joined")
 
@@ -167,6 +164,18 @@ def _dense(scorer: Dense, x: keras.KerasTensor) -> keras.KerasTensor:
             x = _ACTIVATIONS[scorer.activation](x)
         x = _affine(x, kernel, bias, f"head_{number}")
     return keras.ops.pad(x, ((0, 0), (1, 0))) if x.shape[1] == 1 else x
+
+
+def _answers(model: Model, logits: keras.KerasTensor) -> keras.KerasTensor:
+    """Return what `heads.scoring.answers` does: the last operation will bear the names."""
+    import keras
+
+    if model.task == "regression":
+        return keras.ops.multiply(logits[:, -len(model.classes) :], 1.0)
+    x = keras.layers.Rescaling(1 / model.temperature, name="temperature")(logits)
+    if model.task == "multilabel":
+        return keras.ops.sigmoid(x[:, -len(model.classes) :])
+    return keras.ops.softmax(x)
 
 
 def _prototype(scorer: Prototype, x: keras.KerasTensor) -> keras.KerasTensor:

@@ -6,6 +6,7 @@
         weights.npz       the head's arrays, temperature's and novelty's beside them
         estimator.skops   only for estimators of scikit-learn that are no stack of affine maps
         history.csv       only for heads that train in epochs
+        sweep.csv         only for heads that a sweep chose: every head that it tried
         parity.json       written by `export`: what was compared, and how far apart it was
 
 The folder is published whole: it is written under another name, synced, and renamed. A model is
@@ -15,6 +16,7 @@ data: arrays are read without pickle, skops files with our own list of types.
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -34,12 +36,13 @@ from extract.store.records import seal, unseal
 from heads.errors import DamagedModelError, HeadError, ModelError, StaleModelError
 from heads.folder import publish_folder
 from heads.novelty import Novelty
-from heads.scoring import SCORERS, Scorer, softmax
+from heads.scoring import SCORERS, Scorer, answers
 
 RECORD = "model.json"
 WEIGHTS = "weights.npz"
 ESTIMATOR = "estimator.skops"
 HISTORY = "history.csv"
+SWEEP = "sweep.csv"
 PARITY = "parity.json"
 
 
@@ -73,6 +76,14 @@ class Model:
     """seed, class_weight, refit, seconds (without importing libraries), versions."""
     history: tuple[Mapping[str, Any], ...] = ()
     """One row per epoch, for heads that have epochs."""
+    sweep: tuple[Mapping[str, Any], ...] = ()
+    """One row per head that was tried, for a head that a sweep chose."""
+    task: str = "classification"
+    """Or "multilabel" or "regression": `classes` are then names of labels or of numbers."""
+    label_columns: tuple[str, ...] = ("label",)
+    """Columns of the items that it learned from."""
+    thresholds: tuple[float, ...] = ()
+    """Of a multilabel head: probability at which each label is given."""
     path: Path | None = None
     """Where it lies; None before it is saved."""
 
@@ -97,11 +108,18 @@ class Model:
         return self.scorer.logits(X)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return (n, classes) float64 for features X (n, d)."""
-        return softmax(self.logits(X), self.temperature)
+        """Return (n, classes) float64 for features X (n, d); numbers under regression."""
+        return answers(self.logits(X), self.task, self.temperature, len(self.classes))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each row of X (n, d), as names (n,)."""
+        """Return the likeliest class of each row of X (n, d), as names (n,).
+
+        A multilabel head gives indicators (n, labels) bool, a regressor numbers (n, targets).
+        """
+        if self.task == "regression":
+            return self.predict_proba(X)
+        if self.task == "multilabel":
+            return self.predict_proba(X) >= np.array(self.thresholds)
         return np.asarray(self.classes)[self.logits(X).argmax(axis=1)]
 
     def request(self, weights: str | Path | None = None) -> Request:
@@ -160,6 +178,9 @@ class Model:
         return {
             "scorer": {"kind": self.scorer.kind, **self.scorer.facts()},
             "classes": list(self.classes),
+            "task": self.task,
+            "label_columns": list(self.label_columns),
+            "thresholds": list(self.thresholds),
             "temperature": self.temperature,
             "recipe": self.recipe.to_json(),
             "recipe_key": self.recipe.key,
@@ -245,17 +266,19 @@ def _files(model: Model) -> dict[str, bytes]:
     content = getattr(model.scorer, "content", None)
     if content is not None:
         files[ESTIMATOR] = content
-    if model.history:
-        files[HISTORY] = history_csv(model.history)
+    for name, rows in ((HISTORY, model.history), (SWEEP, model.sweep)):
+        if rows:
+            files[name] = table_csv(rows)
     return files
 
 
-def history_csv(history: tuple[Mapping[str, Any], ...]) -> bytes:
-    """Return one line per epoch under a line of names; an empty cell where there is no number."""
-    names = list(history[0])
-    lines = [",".join(names)]
-    lines += [",".join("" if row[n] is None else f"{row[n]}" for n in names) for row in history]
-    return ("\n".join(lines) + "\n").encode()
+def table_csv(rows: tuple[Mapping[str, Any], ...]) -> bytes:
+    """Return one line per row under a line of names; an empty cell where there is no value."""
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue().encode()
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -283,6 +306,9 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
     model = Model(
         scorer=_scorer(facts["scorer"], arrays, files),
         classes=tuple(facts["classes"]),
+        task=facts.get("task", "classification"),
+        label_columns=tuple(facts.get("label_columns", ["label"])),
+        thresholds=tuple(facts.get("thresholds", [])),
         temperature=float(facts["temperature"]),
         novelty=Novelty.from_arrays(arrays),
         recipe=Recipe.from_json(facts["recipe"]),
@@ -295,7 +321,8 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
         metrics=facts["metrics"],
         selection=tuple(facts["selection"]),
         settings=facts["settings"],
-        history=_history(files.get(HISTORY)),
+        history=_rows(files.get(HISTORY)),
+        sweep=_rows(files.get(SWEEP)),
         path=path,
     )
     if model.recipe.key != facts["recipe_key"]:
@@ -316,23 +343,25 @@ def _scorer(
     raise HeadError(f"scorer is one of {', '.join([*SCORERS, 'sklearn'])}. Received: {kind!r}")
 
 
-def _history(data: bytes | None) -> tuple[Mapping[str, Any], ...]:
+def _rows(data: bytes | None) -> tuple[Mapping[str, Any], ...]:
+    """Return what `table_csv` was given."""
     if data is None:
         return ()
-    names, *lines = (line.split(",") for line in data.decode().splitlines())
-    return tuple(
-        {name: _number(cell) for name, cell in zip(names, line, strict=True)} for line in lines
-    )
+    lines = csv.DictReader(io.StringIO(data.decode()))
+    return tuple({name: _value(cell) for name, cell in line.items()} for line in lines)
 
 
-def _number(cell: str) -> Any:
-    if not cell:
-        return None
+def _value(cell: str) -> Any:
+    if cell in _WORDS:
+        return _WORDS[cell]
     with contextlib.suppress(ValueError):
         return int(cell)
     with contextlib.suppress(ValueError):
         return float(cell)
     return cell
+
+
+_WORDS: Mapping[str, Any] = {"": None, "True": True, "False": False}
 
 
 def _with_path(model: Model, path: Path) -> Model:

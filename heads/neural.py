@@ -84,7 +84,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):
             raise HeadError(
                 f"A classifier needs two classes. Received {len(classes)} class: {found}"
             )
-        scaling = _scaling(X, weights)
+        scaling = scaling_of(X, weights)
         weights = weights * self._weight_of_classes(classes, y, weights)[codes]
         rows = Rows(X, codes, weights / weights.mean(), views)
         held_out = _held_out(self, validation_data, classes)
@@ -360,7 +360,7 @@ def _present(
     return X[there], y[there], weights[there], None if views is None else views[:, there]
 
 
-def _scaling(X: np.ndarray, weights: np.ndarray) -> Scaling:
+def scaling_of(X: np.ndarray, weights: np.ndarray) -> Scaling:
     """Return mean and scale of the rows, block by block: no copy of X is made."""
     scaler = StandardScaler()
     for start in range(0, len(X), ROWS):

@@ -57,6 +57,7 @@ def load() -> tuple[Any, Any, list[str]]:
         scorer=scorer,
         temperature=facts["temperature"],
         novelty=Novelty.from_arrays(arrays),
+        names=len(facts["classes"]),
     )
     return predictor, PixelPolicy(**facts["recipe"]["pixels"]), facts["classes"]
 

@@ -70,6 +70,11 @@ def pack(
         ModelError: If `out` is something else, or the disk refuses.
     """
     opened = model if isinstance(model, Model) else load(model)
+    if opened.task != "classification":
+        raise HeadError(
+            f"A packed folder labels with one class, and this is a {opened.task} head. Type: "
+            f"python -m heads export {opened.path or 'MODEL'} --out photos.onnx"
+        )
     if opened.path is None:
         raise ModelError("The model has not been saved: heads.model.save(model, path) first")
     if opened.scorer.kind not in SCORERS:

@@ -166,7 +166,7 @@ def difference(names: Sequence[str], found: Scores, expected: Scores) -> dict[st
     a, b = np.asarray(found.probabilities, np.float64), np.asarray(expected.probabilities)
     apart = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf).max(axis=1)
     first_two = np.sort(b, axis=1)[:, -2:]
-    clear = first_two[:, 1] - first_two[:, 0] > PROBABILITIES
+    clear = first_two[:, -1] - first_two[:, 0] > PROBABILITIES
     facts = {
         "probabilities": float(apart.max()),
         "worst": names[int(apart.argmax())],

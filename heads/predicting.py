@@ -33,7 +33,13 @@ from extract.stages import Stage
 from heads.errors import HeadError, ModelError
 from heads.inference import Predictor
 from heads.model import Model, load
-from heads.predictions import Prediction, judge, write_csv
+from heads.predictions import (
+    Prediction,
+    judge,
+    judge_outputs,
+    write_csv,
+    write_outputs_csv,
+)
 
 AHEAD = 64  # decoded images that wait for the backbone
 
@@ -108,12 +114,16 @@ def predict(
     def counted() -> Iterator[Prediction]:
         for p in _predictions(opened, predictor, listing, top_k, reject, workers, reporter):
             counts[p.status] += 1
-            if p.label:
-                labels[p.label] += 1
+            labels.update(p.label.split("|") if opened.task == "multilabel" else [p.label])
             yield p
 
     with _published(target) as file:
-        write_csv(file, counted(), top_k)
+        if opened.task == "classification":
+            write_csv(file, counted(), top_k)
+        else:
+            names, several = opened.classes, opened.task == "multilabel"
+            write_outputs_csv(file, counted(), names, labels=several)
+    del labels[""]
     return Predictions(
         model=str(opened.path or ""),
         out=str(target),
@@ -169,6 +179,8 @@ def load_predictor(
         scorer=model.scorer,
         temperature=model.temperature,
         novelty=model.novelty,
+        names=len(model.classes),
+        task=model.task,
     )
 
 
@@ -226,6 +238,16 @@ def _predictions(
             for row, one in enumerate(batch):
                 if answer is None:
                     yield Prediction(one.item.path, "", None, None, one.status, reason=one.reason)
+                elif model.task != "classification":
+                    yield judge_outputs(
+                        one.item.path,
+                        one.status,
+                        answer,
+                        row,
+                        model.classes,
+                        thresholds=model.thresholds,
+                        reject=reject,
+                    )
                 else:
                     yield judge(
                         one.item.path,

@@ -64,6 +64,50 @@ def judge(
     )
 
 
+def judge_outputs(
+    path: str,
+    status: str,
+    answer: Answer,
+    row: int,
+    names: Sequence[str],
+    *,
+    thresholds: Sequence[float],
+    reject: float | None,
+) -> Prediction:
+    """Return what a multilabel head, or a regressor (no thresholds), says of an image.
+
+    The label is all labels that are given, separated by "|"; `others` has every name.
+    """
+    values = answer.probabilities[row]
+    given = (
+        [n for n, v, t in zip(names, values, thresholds, strict=True) if v >= t]
+        if len(thresholds)
+        else []
+    )
+    novelty = float(answer.novelty[row])
+    rejected = reject is not None and novelty > reject
+    return Prediction(
+        path=path,
+        label="" if rejected else "|".join(given),
+        probability=None,
+        novelty=novelty,
+        status=REJECTED if rejected else status,
+        others=() if rejected else tuple(zip(names, map(float, values), strict=True)),
+    )
+
+
+def write_outputs_csv(
+    file: IO[str], predictions: Iterator[Prediction], names: Sequence[str], labels: bool
+) -> None:
+    """Write a column for each label's probability, or for each number."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["path", *(["label"] if labels else []), "novelty", "status", *names])
+    for p in predictions:
+        values = [_number(value) for _, value in p.others] or [""] * len(names)
+        shown = [p.label] if labels else []
+        writer.writerow([p.path, *shown, _number(p.novelty), p.status, *values])
+
+
 def header(top_k: int) -> list[str]:
     """Return the names of the columns."""
     names = ["path", "label", "probability", "novelty", "status"]

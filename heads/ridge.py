@@ -69,7 +69,7 @@ class Moments:
         moments: Self | None = None
         for X, codes, weights in blocks():
             if moments is None:
-                d, c = X.shape[1], columns_of(classes)
+                d, c = X.shape[1], targets(codes[:1], classes).shape[1]
                 sums = np.zeros(d), np.zeros(c), np.zeros((d, d)), np.zeros((d, c))
                 moments = cls(X.mean(axis=0), 0.0, *sums)
             moments._add(X - moments.shift, targets(codes, classes), weights)
@@ -310,7 +310,12 @@ def columns_of(classes: int) -> int:
 
 
 def targets(codes: np.ndarray, classes: int) -> np.ndarray:
-    """Return (n, c) float64 of -1 and 1; for two classes one column, 1 for the second."""
+    """Return (n, c) float64 of -1 and 1; for two classes one column, 1 for the second.
+
+    Codes (n, c) are targets already.
+    """
+    if codes.ndim == 2:
+        return codes
     if classes == 2:
         return (2.0 * codes - 1)[:, None]
     return 2.0 * np.eye(classes)[codes] - 1

@@ -218,6 +218,19 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return z / z.sum(axis=1, keepdims=True)
 
 
+def answers(logits: np.ndarray, task: str, temperature: float, names: int) -> np.ndarray:
+    """Return what logits say, (n, names) float64.
+
+    Probabilities of classes, which sum to 1; of labels, each by itself; or numbers as they are.
+    """
+    if task == "classification":
+        return softmax(logits, temperature)
+    z = np.asarray(logits[:, -names:], np.float64)  # one output stands beside a 0
+    if task == "regression":
+        return z
+    return 0.5 * (1 + np.tanh(0.5 * z / temperature))  # exp(-z) would overflow far below 0
+
+
 def unit(X: np.ndarray) -> np.ndarray:
     """Return rows of norm 1; a row of zeros stays one."""
     norm = np.linalg.norm(X, axis=1, keepdims=True)

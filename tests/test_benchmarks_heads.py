@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 import extract
-from benchmarks import heads_audit, heads_linear
+from benchmarks import heads_audit, heads_linear, heads_sweep
 
 
 def test_linear_heads(capsys):
@@ -42,3 +42,12 @@ def test_an_audit(tmp_path, fake_backbone):
     assert facts["search"]["pairs"] >= 1
     assert facts["planted"]["quality 75"]["found"] > 0
     assert len(heads_audit.verdict(facts)) == 7
+
+
+def test_a_sweep(capsys):
+    facts = heads_sweep.measure(repeats=1, rows=40, width=5, epochs=2, keras=False)
+    json.dumps(facts)
+
+    assert len(heads_sweep.verdict(facts)) == 2
+    assert facts["10"]["heads"] == 52
+    assert "52 heads, 40 x 5, 2 classes" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_no_block_goes_untested():
 
 @pytest.mark.parametrize("package", PARAMETERS)
 def test_every_command_is_in_the_readme(package):
-    named = re.findall(rf"^\| `python -m {package} (\w+)", README, re.MULTILINE)
+    named = re.findall(rf"^\| `python -m {package} ([\w-]+)", README, re.MULTILINE)
 
     assert PARAMETERS[package].keys() == set(named)
 
