@@ -28,7 +28,6 @@ from heads.calibration import fit_temperature
 from heads.data import (
     Source,
     check_classes,
-    check_labels,
     check_validation,
     open_source,
     opened_snapshot,
