@@ -33,6 +33,10 @@ CARD, POINT = 112, 56
 """Sides of pictures in galleries and on the map, in pixels."""
 MAP = 2000
 """Most points of the map."""
+FEW_SHOT = 10**7
+"""Most numbers in the training rows for which the few-shot curve is drawn."""
+DRAWS = 3
+"""Draws of each of its points."""
 BINS = 15
 """Of equal width, in the reliability diagram, as in the calibration error."""
 
@@ -78,6 +82,7 @@ def report(
     """
     begin = time.perf_counter()
     models = [m if isinstance(m, Model) else load(m) for m in (model, *compare)]
+    _check_tasks(models)
     out = _default_out(models[0]) if out is None else Path(out)
     check_place(out, "report")
     snapshot = open_store(find_store(models[0]) if store is None else store)
@@ -93,7 +98,10 @@ def report(
         "tables": tables(evaluations[0]),
         "matrix": _matrix(evaluations[0]),
         "comparison": _comparison(models, evaluations, judged) if compare else None,
-        "charts": _charts(models, evaluations, judged),
+        "charts": [
+            *_charts(models, evaluations, judged),
+            *_few_shot(models[0], sources[0], seed),
+        ],
         "map": _map(models[0], sources[0], judged[0], album, seed),
         "galleries": _galleries(models[0], sources[0], judged[0], album),
         "album": album,
@@ -108,6 +116,15 @@ def report(
         notes=(*evaluations[0].notes, *album.notes),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _check_tasks(models: Sequence[Model]) -> None:
+    for model in models:
+        if model.task != "classification":
+            raise HeadError(
+                f"A report shows classifiers, and {model.path} learned {model.task}. Its numbers: "
+                f"python -m heads evaluate {model.path}"
+            )
 
 
 def _default_out(model: Model) -> Path:
@@ -256,6 +273,33 @@ def _selection(model: Model) -> list[Mapping[str, str]]:
             "text": f"The best of {len(points)} on rows that were held out.",
         }
     ]
+
+
+def _few_shot(model: Model, source: Source, seed: int) -> list[Mapping[str, str]]:
+    """Return whether more labels would help; nothing where that cannot be told in a moment."""
+    from heads.learning_curve import ESTIMATORS, few_shot
+
+    if "validation" not in source.splits or source.count("train") * source.width > FEW_SHOT:
+        return []
+    try:
+        curve = few_shot(
+            source.snapshot, columns=[c.name for c in source.columns], draws=DRAWS, seed=seed
+        )
+    except HeadError:  # such as a class with one image
+        return []
+    points = {name: [p for p in curve.curve(name) if p.shots] for name in ESTIMATORS}
+    uri = charts.lines(
+        {name: [(p.shots or 0, p.accuracy) for p in found] for name, found in points.items()},
+        "training images per class",
+        "accuracy on validation rows",
+        bands={
+            name: [(p.accuracy - (p.interval or 0), p.accuracy + (p.interval or 0)) for p in found]
+            for name, found in points.items()
+        },
+        log=True,
+    )
+    text = f"{curve.verdict} Means of {DRAWS} draws and their 95 % intervals."
+    return [{"title": "Would more labels help?", "uri": uri, "text": text}]
 
 
 def _map(
