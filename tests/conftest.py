@@ -28,9 +28,11 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """Converted backbones of the tests stay out of the user's cache folder."""
+    """Converted backbones of the tests stay out of the user's cache folder; workers share them."""
     before = os.environ.get("HEADSTART_CACHE")
-    os.environ["HEADSTART_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["HEADSTART_CACHE"] = str(folder / "cache")
     yield
     if before is None:
         del os.environ["HEADSTART_CACHE"]
