@@ -2,6 +2,6 @@
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy is imported, which reads them once
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Set where workers are started, which inherit it: in a worker NumPy may have been imported already.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
