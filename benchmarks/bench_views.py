@@ -6,8 +6,8 @@ A round extracts the same images twice, each into a new store: with one view, th
 Reading, decoding, views, the forward pass and writing all count; listing the folder and loading
 the engine do not. The cost is the median over the rounds of the ratio of both times, so that a
 busy machine matters little. The last shard of each view is made durable after the last image, which
-is a visible share of the time where images are few. Beside it: the time of making one view, alone on one core. Disks are
-warm: this measures processors, not disks.
+is a visible share of the time where images are few. Beside it: the time of making one view, alone
+on one core. Disks are warm: this measures processors, not disks.
 """
 
 from __future__ import annotations
