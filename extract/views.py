@@ -127,7 +127,9 @@ def _crop(operation: Operation, pixels: np.ndarray, drawn: Drawn) -> np.ndarray:
 
 def _contrast(_: Operation, pixels: np.ndarray, drawn: Drawn) -> np.ndarray:
     mean = np.array(cv2.mean(pixels)[:3], np.float32)
-    changed = (pixels - mean) * np.float32(drawn["contrast"]) + mean
+    changed = pixels - mean
+    changed *= np.float32(drawn["contrast"])
+    changed += mean
     return np.clip(changed, 0, GREY_LEVELS, out=changed)
 
 
