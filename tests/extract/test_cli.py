@@ -1,7 +1,9 @@
 """The command line: exit statuses, one line per error, JSON last, the next command."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
@@ -22,6 +24,16 @@ OBJECT = {
     "snapshot",
     "root_digest",
 }
+
+
+def npz(**arrays):
+    """Return the bytes of an `.npz` file."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+PICKLED = npz(x=np.array([None, 1], object))
 
 
 def test_run_prints_what_it_did_and_the_next_command(cli, photos, fake_backbone):
@@ -160,6 +172,7 @@ def test_a_table_and_the_folder_of_its_paths(cli, photos, tmp_path, fake_backbon
         ("t.csv", b"path\na.png\na.png\n", "'a.png' twice"),
         ("t.csv", b"path\n\xc4.png\n", "not in UTF-8"),
         ("t.npz", b"PK", "t.npz cannot be read"),
+        ("t.npz", PICKLED, "t.npz holds Python objects, which could run any code"),
         ("t.zip", b"PK", "t.zip cannot be read as a zip"),
         ("t.tar", b"", "cannot be read as a tar archive"),
         ("t.txt", b"x", "is a file. IMAGES is a folder"),

@@ -1,6 +1,8 @@
 """Arrays: named by their pixels, never decoded, resized as files are, never unpickled."""
 
 import hashlib
+import io
+import zipfile
 
 import cv2
 import numpy as np
@@ -174,3 +176,27 @@ def test_bad_arrays_are_one_line(tmp_path, images, message):
 def test_arrays_need_a_store():
     with pytest.raises(InputError, match="Give store="):
         extract.run(X, backbone="digits")
+
+
+def test_an_npz_that_claims_more_than_any_memory_holds_is_one_line(tmp_path):
+    header = io.BytesIO()
+    facts = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 4000, 4000, 3)}
+    np.lib.format.write_array_header_1_0(header, facts)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("x.npy", header.getvalue() + b"abc")
+
+    with pytest.raises(InputError, match="d.npz cannot be read: Unable to allocate") as caught:
+        list_images(tmp_path / "d.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_compressed_npz_with_a_flipped_bit_is_one_line(tmp_path):
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((5, 40, 40, 3), np.uint8))
+    data = bytearray((tmp_path / "d.npz").read_bytes())
+    for position in range(60, 64):
+        data[position] ^= 0xFF
+    (tmp_path / "d.npz").write_bytes(data)
+
+    with pytest.raises(InputError, match="d.npz cannot be read") as caught:
+        list_images(tmp_path / "d.npz")
+    assert "\n" not in str(caught.value)

@@ -116,6 +116,12 @@ def test_a_table_in_another_encoding_is_one_line(tmp_path, encoding):
         list_images(tmp_path / "t.csv")
 
 
+def test_the_mark_that_some_programs_put_before_utf8_is_no_part_of_a_name(tmp_path, photos):
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nphotos/cats/1.png,x\r\n")
+
+    assert listed(list_images(tmp_path / "t.csv")) == [("photos/cats/1.png", "x", None, None)]
+
+
 def test_the_folder_of_paths_must_be_one_and_needs_a_table(tmp_path, photos):
     table = write(tmp_path / "t.csv", [["path"], ["a"]])
 
