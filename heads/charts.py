@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
-MOST_CELLS = 40
-"""Most classes whose confusion is drawn cell by cell."""
 Points = Sequence[tuple[float, float]]
 
 

@@ -15,30 +15,17 @@ from typing import Any
 import numpy as np
 
 from extract.store.reader import Snapshot, open_store
-from heads import charts
 from heads.album import Album
-from heads.data import Source
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate, find_store, open_for, tables
-from heads.judging import Judged, judge, nearest_training, pick
+from heads.judging import Judged, judge
 from heads.model import Model, load
 from heads.page import check_place, write_page
-from heads.projection import project
+from heads.report_charts import charts_of, few_shot_chart
+from heads.report_pictures import galleries, map_of
 
-SHOWN = 24
-"""Pictures of a gallery."""
-NEAREST = 3
-"""Training pictures beside each."""
-CARD, POINT = 112, 56
-"""Sides of pictures in galleries and on the map, in pixels."""
-MAP = 2000
-"""Most points of the map."""
-FEW_SHOT = 10**7
-"""Most numbers in the training rows for which the few-shot curve is drawn."""
-DRAWS = 3
-"""Draws of each of its points."""
-BINS = 15
-"""Of equal width, in the reliability diagram, as in the calibration error."""
+MOST_CELLS = 40
+"""Most classes whose confusion is drawn cell by cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +86,11 @@ def report(
         "matrix": _matrix(evaluations[0]),
         "comparison": _comparison(models, evaluations, judged) if compare else None,
         "charts": [
-            *_charts(models, evaluations, judged),
-            *_few_shot(models[0], sources[0], seed),
+            *charts_of(_names(models), models[0], evaluations, judged),
+            *few_shot_chart(sources[0], seed),
         ],
-        "map": _map(models[0], sources[0], judged[0], album, seed),
-        "galleries": _galleries(models[0], sources[0], judged[0], album),
+        "map": map_of(models[0], sources[0], judged[0], album, seed),
+        "galleries": galleries(models[0], sources[0], judged[0], album),
         "album": album,
     }
     size = write_page(out, "report", values)
@@ -153,7 +140,7 @@ def _matrix(evaluation: Evaluation) -> Mapping[str, Any] | None:
     """Return the confusion matrix with a shade, 0 to 9, of each cell by its share of the line."""
     found = evaluation.report
     names = [c.name for c in found.classes]
-    if len(names) > charts.MOST_CELLS:
+    if len(names) > MOST_CELLS:
         return None
     share = found.confusion / np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
     shades = np.minimum((share * 10).astype(int), 9)
@@ -196,206 +183,3 @@ def _names(models: Sequence[Model]) -> list[str]:
     if len(set(names)) == len(names):
         return names
     return [str(m.path or name) for m, name in zip(models, names, strict=True)]
-
-
-def _charts(
-    models: Sequence[Model], evaluations: Sequence[Evaluation], judged: Sequence[Judged]
-) -> list[Mapping[str, str]]:
-    names = _names(models)
-    found: list[Mapping[str, str]] = [
-        {
-            "title": "Is 90 % sure right in 9 of 10?",
-            "uri": charts.reliability(
-                {name: _bins(j) for name, j in zip(names, judged, strict=True)}
-            ),
-            "text": "Reliability: on the dashed line, a probability is what it says. Larger dots "
-            "stand for more rows.",
-        },
-        {
-            "title": "Accuracy, if only the surest are labeled",
-            "uri": charts.lines(
-                {
-                    name: [(p.coverage, p.accuracy) for p in e.report.coverage]
-                    for name, e in zip(names, evaluations, strict=True)
-                },
-                "share of rows that get a label",
-                "accuracy among them",
-            ),
-            "text": "Coverage: leave the least certain to a person, and this much is right.",
-        },
-    ]
-    model = models[0]
-    if model.history:
-        found += _learning(model)
-    elif len(model.selection) > 1:
-        found += _selection(model)
-    return found
-
-
-def _bins(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return (mean confidence, accuracy, rows) of each bin that has rows."""
-    confidence, right = judged.confidence, judged.predicted == judged.codes
-    places = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    rows = np.bincount(places, minlength=BINS)
-    sums = (np.bincount(places, values, BINS) for values in (confidence, right))
-    means = [total[rows > 0] / rows[rows > 0] for total in sums]
-    return list(zip(*(m.tolist() for m in means), rows[rows > 0].tolist(), strict=True))
-
-
-def _learning(model: Model) -> list[Mapping[str, str]]:
-    """Return the learning curves of a head that was trained in epochs."""
-    steps = range(1, len(model.history) + 1)
-    found: list[Mapping[str, str]] = []
-    for key, words in (("accuracy", "accuracy"), ("loss", "loss")):
-        series = {
-            name: [(i, row[k]) for i, row in zip(steps, model.history, strict=True) if row[k]]
-            for name, k in (("train", key), ("validation", f"val_{key}"))
-        }
-        series = {name: points for name, points in series.items() if points}
-        found.append(
-            {
-                "title": f"Learning curve: {words}",
-                "uri": charts.lines(series, "epoch", words),
-                "text": "Train rows are judged while weights move, validation rows after an epoch.",
-            }
-        )
-    return found
-
-
-def _selection(model: Model) -> list[Mapping[str, str]]:
-    """Return how the penalty was chosen."""
-    penalty = next(iter(model.selection[0]))
-    points = [(row[penalty], row["accuracy"]) for row in model.selection]
-    return [
-        {
-            "title": "How the penalty was chosen",
-            "uri": charts.lines({"validation": points}, penalty, "accuracy", log=True),
-            "text": f"The best of {len(points)} on rows that were held out.",
-        }
-    ]
-
-
-def _few_shot(model: Model, source: Source, seed: int) -> list[Mapping[str, str]]:
-    """Return whether more labels would help; nothing where that cannot be told in a moment."""
-    from heads.learning_curve import ESTIMATORS, few_shot
-
-    if "validation" not in source.splits or source.count("train") * source.width > FEW_SHOT:
-        return []
-    try:
-        curve = few_shot(
-            source.snapshot, columns=[c.name for c in source.columns], draws=DRAWS, seed=seed
-        )
-    except HeadError:  # such as a class with one image
-        return []
-    points = {name: [p for p in curve.curve(name) if p.shots] for name in ESTIMATORS}
-    uri = charts.lines(
-        {name: [(p.shots or 0, p.accuracy) for p in found] for name, found in points.items()},
-        "training images per class",
-        "accuracy on validation rows",
-        bands={
-            name: [(p.accuracy - (p.interval or 0), p.accuracy + (p.interval or 0)) for p in found]
-            for name, found in points.items()
-        },
-        log=True,
-    )
-    text = f"{curve.verdict} Means of {DRAWS} draws and their 95 % intervals."
-    return [{"title": "Would more labels help?", "uri": uri, "text": text}]
-
-
-def _map(
-    model: Model, source: Source, judged: Judged, album: Album, seed: int
-) -> Mapping[str, Any]:
-    """Return points with their places, pictures and words; rows are drawn over all splits."""
-    rng = np.random.default_rng(seed)
-    counts = {split: source.count(split) for split in source.splits}
-    share = min(1.0, MAP / sum(counts.values()))
-    X, points = [], []
-    for split, count in counts.items():
-        rows = np.sort(rng.choice(count, max(1, int(share * count)), replace=False))
-        found = judged if split == judged.split else judge(model, source, split)
-        X.append(pick(source, split, rows))
-        points += _points(model, found, rows)
-    places = project(np.concatenate(X), seed)
-    uris = album.pictures([point["path"] for point in points], POINT)
-    for i, (point, uri) in enumerate(zip(points, uris, strict=True)):
-        point["at"] = [place[i].round(4).tolist() for place in places.values()]
-        point["picture"] = uri
-    return {"ways": list(places), "classes": list(model.classes), "points": points}
-
-
-def _points(model: Model, judged: Judged, rows: np.ndarray) -> list[dict[str, Any]]:
-    items = judged.items.take(rows)
-    named = zip(
-        items["path"].to_pylist(),
-        judged.codes[rows].tolist(),
-        judged.predicted[rows].tolist(),
-        judged.confidence[rows].round(4).tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "path": path,
-            "split": judged.split,
-            "label": code,
-            "predicted": predicted,
-            "probability": probability,
-        }
-        for path, code, predicted, probability in named
-    ]
-
-
-def _galleries(
-    model: Model, source: Source, judged: Judged, album: Album
-) -> list[Mapping[str, Any]]:
-    wrong = np.flatnonzero(judged.predicted != judged.codes)
-    worst = wrong[np.argsort(-judged.confidence[wrong], kind="stable")][:SHOWN]
-    least = np.argsort(judged.confidence, kind="stable")[:SHOWN]
-    return [
-        {
-            "title": "Worst mistakes",
-            "text": f"Of {len(wrong):,} wrong labels, those that were given most surely. A label "
-            f"of the data may be wrong as well.",
-            "cards": _cards(model, source, judged, worst, album),
-        },
-        {
-            "title": "Least certain",
-            "text": "Where another opinion would help most.",
-            "cards": _cards(model, source, judged, least, album),
-        },
-    ]
-
-
-def _cards(
-    model: Model, source: Source, judged: Judged, rows: np.ndarray, album: Album
-) -> list[Mapping[str, Any]]:
-    near, items = nearest_training(source, pick(source, judged.split, rows), NEAREST)
-    neighbors = {int(row): item for row, item in items.items()}
-    small = dict(
-        zip(
-            neighbors,
-            album.pictures([str(item["path"]) for item in neighbors.values()], POINT),
-            strict=True,
-        )
-    )
-    points = _points(model, judged, rows)
-    pictures = album.pictures([point["path"] for point in points], CARD)
-    return [
-        {
-            "path": point["path"],
-            "picture": picture,
-            "label": model.classes[point["label"]],
-            "predicted": model.classes[point["predicted"]],
-            "right": point["label"] == point["predicted"],
-            "probability": point["probability"],
-            "near": [
-                {
-                    "path": neighbors[row]["path"],
-                    "label": neighbors[row]["label"],
-                    "picture": small[row],
-                }
-                for row in line
-                if row >= 0
-            ],
-        }
-        for point, picture, line in zip(points, pictures, near.tolist(), strict=True)
-    ]
