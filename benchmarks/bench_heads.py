@@ -8,6 +8,9 @@
 - workflow     `extract run` and `heads fit` beside ten epochs in the graph, as whole processes
                (`benchmarks.workflow`)
 - sweep        52 heads in one product beside one, and one by one (`benchmarks.heads_sweep`)
+- imagenet     ridge and a streamed linear head at the size of ImageNet, reckoned from 5 % of the
+               rows (`benchmarks.imagenet_size`)
+- augment      what augmentation of features does, with few images (`benchmarks.heads_augment`)
 - accuracy     logistic heads on photographs: validation of cats_dogs, test of beans
 
 What each leaves out is in the docstring of its module. All of it takes about ten minutes on two
@@ -26,7 +29,7 @@ from typing import Any
 
 import extract
 import heads
-from benchmarks import heads_linear, heads_sweep, trajectory, workflow
+from benchmarks import heads_augment, heads_linear, heads_sweep, imagenet_size, trajectory, workflow
 from benchmarks.timing import machine
 
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
@@ -64,6 +67,8 @@ PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = 
     "trajectory": (trajectory.measure, trajectory.verdict),
     "workflow": (workflow.measure, workflow.verdict),
     "sweep": (lambda shared: heads_sweep.measure(), heads_sweep.verdict),
+    "imagenet": (lambda shared: imagenet_size.measure(), imagenet_size.verdict),
+    "augment": (heads_augment.measure, heads_augment.verdict),
     "accuracy": (measure_accuracy, show_accuracy),
 }
 
