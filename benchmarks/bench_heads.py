@@ -10,6 +10,9 @@
 - audit        near duplicates at size, planted duplicates, swapped labels, a report's cost
                (`benchmarks.heads_audit`)
 - sweep        52 heads in one product beside one, and one by one (`benchmarks.heads_sweep`)
+- imagenet     ridge and a streamed linear head at the size of ImageNet, reckoned from 5 % of the
+               rows (`benchmarks.imagenet_size`)
+- augment      what augmentation of features does, with few images (`benchmarks.heads_augment`)
 - accuracy     logistic heads on photographs: validation of cats_dogs, test of beans
 
 What each leaves out is in the docstring of its module. All of it takes about twenty minutes on
@@ -28,7 +31,15 @@ from typing import Any
 
 import extract
 import heads
-from benchmarks import heads_audit, heads_linear, heads_sweep, trajectory, workflow
+from benchmarks import (
+    heads_audit,
+    heads_augment,
+    heads_linear,
+    heads_sweep,
+    imagenet_size,
+    trajectory,
+    workflow,
+)
 from benchmarks.timing import machine
 
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
@@ -66,6 +77,8 @@ PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = 
     "trajectory": (trajectory.measure, trajectory.verdict),
     "workflow": (workflow.measure, workflow.verdict),
     "sweep": (lambda shared: heads_sweep.measure(), heads_sweep.verdict),
+    "imagenet": (lambda shared: imagenet_size.measure(), imagenet_size.verdict),
+    "augment": (heads_augment.measure, heads_augment.verdict),
     "accuracy": (measure_accuracy, show_accuracy),
     "audit": (heads_audit.measure, heads_audit.verdict),
 }

@@ -363,6 +363,9 @@ def evaluate(
         str | None,
         typer.Option(help="train, validation or test. (default: test, where there is one)"),
     ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Mean over the cached views of each image.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Judge a model on rows that it was not trained on.
@@ -371,7 +374,7 @@ def evaluate(
     """
     from heads.evaluation import evaluate as evaluate_model
 
-    evaluation = evaluate_model(model, store, split)
+    evaluation = evaluate_model(model, store, split, tta=tta)
     screen = Screen(json)
     show_evaluation(screen, evaluation)
     screen.next("heads", "predict", model, "new_photos")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from heads.augmenting import Augmentation, augmented, blurred
 from heads.errors import HeadError
 from heads.keras_stack import Stack, Trainer, borrowed
 from heads.scoring import Dense
@@ -27,7 +28,7 @@ ROWS = 4096
 """Rows that NumPy computes at once, so that no copy of all of them is made."""
 
 # What a draw is for. Each has a generator of its own, so that views do not change the order.
-_KERNELS, _ORDER, _VIEWS = range(3)
+_KERNELS, _ORDER, _VIEWS, _AUGMENT = range(4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +85,10 @@ class Epochs:
     patience: int
     """Epochs without a lower validation loss, after which training stops; 0 for never."""
     seed: int
-    """Decides kernels, order, views and dropout."""
+    """Decides kernels, order, views, augmentation and dropout."""
+    augment: tuple[Augmentation, ...] = ()
+    channels: int = 0
+    """Of the map that a row holds, for augmentation by channel; 0 where rows are pooled."""
     on_epoch: OnEpoch | None = None
     """Is called with each row of the history; what it raises stops the training."""
 
@@ -138,12 +142,19 @@ def _see_all(trainer: Trainer, rows: Rows, scaling: Scaling, epochs: Epochs, epo
     """Train on every row once, in the view that this epoch has of it."""
     random = np.random.default_rng([epochs.seed, epoch, _VIEWS])
     picks = None if rows.views is None else random.integers(len(rows.views), size=len(rows))
+    draws = np.random.default_rng([epochs.seed, epoch, _AUGMENT])
     for chosen, weights in batches(rows.weights, epochs.batch_size, epochs.seed, epoch):
         if rows.views is None or picks is None:
             x = rows.X[chosen]
         else:
             x = rows.views[picks[chosen], chosen]
-        trainer.step(scaling(x), rows.codes[chosen], weights)
+        codes = rows.codes[chosen]
+        if not epochs.augment:
+            trainer.step(scaling(x), codes, weights)
+            continue
+        x = scaling(augmented(epochs.augment, x, epochs.channels or x.shape[1], draws))
+        targets = np.eye(int(rows.codes.max()) + 1)[codes]
+        trainer.step(*blurred(epochs.augment, x, targets, draws), weights)
 
 
 def _outcome(

@@ -89,6 +89,11 @@ ESTIMATORS: Mapping[str, Estimator] = {
         description="multilayer perceptron trained by Keras",
         trains="epochs",
     ),
+    "stream": Estimator(
+        path="heads.streaming.StreamHead",
+        description="logistic regression that streams the store, for what memory does not hold",
+        trains="stream",
+    ),
 }
 
 

@@ -92,6 +92,8 @@ def evaluate(
     store: str | Path | Snapshot | None = None,
     split: str | None = None,
     snapshot: int | None = None,
+    *,
+    tta: bool = False,
 ) -> Evaluation:
     """Judge a model on the rows of one split.
 
@@ -102,6 +104,7 @@ def evaluate(
         split: "train", "validation" or "test"; by default test rows, and where there are none,
             validation rows.
         snapshot: Number of a snapshot of the store; the newest by default.
+        tta: Probabilities are means over every cached view of an image (test-time augmentation).
 
     Raises:
         ModelError: If there is no model, or it is damaged.
@@ -116,8 +119,16 @@ def evaluate(
     source = open_for(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
+    if tta and (model.task != "classification" or len(source.views) < 2):
+        raise HeadError(
+            f"--tta takes the mean over cached views of a classifier's images, and {store.path} "
+            f"has {len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
+            f"out, or extract views"
+        )
     if model.task == "classification":
         probabilities, codes = _predict(model, source, split)
+        if tta:
+            probabilities = _mean_over_views(model, source, split)
         report: Any = measure(probabilities, codes, model.classes)
     else:
         report = _judge(model, source, split)
@@ -211,6 +222,12 @@ def _predict(model: Model, source: Source, split: str) -> tuple[np.ndarray, np.n
         probabilities[here] = model.predict_proba(block.X)
         start += len(block)
     return probabilities, codes
+
+
+def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
+    """Return probabilities (n, classes) float64, the mean over the views of each row."""
+    views = source.load_views(split)
+    return np.mean([model.predict_proba(view) for view in views], axis=0)
 
 
 def _codes(model: Model, source: Source) -> np.ndarray:

@@ -39,6 +39,8 @@ class Stack:
     """Share of each hidden layer that is dropped; of the features, where there is none."""
     label_smoothing: float
     """Share of each label that is spread over all classes."""
+    focal: float
+    """Exponent of the focal loss; 0 for cross-entropy."""
     dtype: str
     """Of weights and arithmetic: "float32" or "float64"."""
     optimizer: OptimizerPlan
@@ -86,11 +88,14 @@ class Trainer:
 
         Args:
             x: (b, d) standardized features.
-            codes: (b,) int, the class of each row.
+            codes: (b,) int, the class of each row; or (b, classes) shares of each class.
             weights: (b,) weight of each row; the loss is the sum over the rows, divided by b.
         """
         outputs = self._stack.outputs
-        targets = codes[:, None] if outputs == 1 else np.eye(outputs)[codes]
+        if codes.ndim == 2:
+            targets = codes[:, 1:] if outputs == 1 else codes
+        else:
+            targets = codes[:, None] if outputs == 1 else np.eye(outputs)[codes]
         dtype = self._stack.dtype
         self._model.train_on_batch(
             x, targets.astype(dtype), sample_weight=weights.astype(dtype, copy=False)
@@ -162,9 +167,20 @@ def _activation(name: str) -> Any:
 def _loss(stack: Stack) -> Any:
     import keras
 
-    two = stack.outputs == 1
-    loss = keras.losses.BinaryCrossentropy if two else keras.losses.CategoricalCrossentropy
-    return loss(from_logits=True, label_smoothing=stack.label_smoothing, dtype=stack.dtype)
+    names = keras.losses
+    options = {
+        "from_logits": True,
+        "label_smoothing": stack.label_smoothing,
+        "dtype": stack.dtype,
+    }
+    if not stack.focal:
+        two, more = names.BinaryCrossentropy, names.CategoricalCrossentropy
+    else:  # Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; alpha is class_weight
+        two, more = names.BinaryFocalCrossentropy, names.CategoricalFocalCrossentropy
+        options["gamma"] = stack.focal
+        if stack.outputs > 1:
+            options["alpha"] = 1.0
+    return (two if stack.outputs == 1 else more)(**options)
 
 
 def _first_values(optimizer: Any, model: Any) -> list[np.ndarray | int]:

@@ -103,7 +103,7 @@ def few_shot(
         reporter.note(note)
     points: list[Point] = []
     for k in [*chosen, None]:
-        rows = list(_draws(train.y, k, draws, seed))
+        rows = list(draw_rows(train.y, k, draws, seed))
         for name in ESTIMATORS:
             found = [_accuracy(name, train.X[r], train.y[r], judge.X, judge.y) for r in rows]
             points.append(_point(name, k, len(rows[0]), found))
@@ -155,7 +155,7 @@ def _shots(
     return sorted(set(wanted)), []
 
 
-def _draws(codes: np.ndarray, k: int | None, draws: int, seed: int) -> Iterator[np.ndarray]:
+def draw_rows(codes: np.ndarray, k: int | None, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Yield rows of `draws` draws of k per class; all rows, once, where k is None."""
     if k is None:
         yield np.arange(len(codes))

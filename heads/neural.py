@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from extract.backbones import nearest
+from heads.augmenting import parse
 from heads.epochs import ROWS, Epochs, OnEpoch, Rows, Scaling, train
 from heads.errors import HeadError
 from heads.keras_stack import Stack
@@ -54,6 +55,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):
         *,
         validation_data: tuple[Any, Any] | None = None,
         views: Any = None,
+        channels: int = 0,
         on_epoch: OnEpoch | None = None,
     ) -> Self:
         """Train.
@@ -67,6 +69,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):
                 off without it: the loss on training rows does not say when to stop.
             views: (K, n, d) versions of the rows of X: every epoch takes a random one of each
                 row. The standardization, `loss` and `accuracy` are those of X itself.
+            channels: Of the map that a row of X holds, flattened channels last, for `augment`; 0
+                for pooled features.
             on_epoch: Is called with each row of `history_`; what it raises stops the training.
 
         Raises:
@@ -88,7 +92,9 @@ class KerasHead(ClassifierMixin, BaseEstimator):
         weights = weights * self._weight_of_classes(classes, y, weights)[codes]
         rows = Rows(X, codes, weights / weights.mean(), views)
         held_out = _held_out(self, validation_data, classes)
-        epochs = self._epochs(on_epoch)
+        if channels and X.shape[1] % channels:
+            raise HeadError(f"{X.shape[1]} features are no map of {channels} channels")
+        epochs = self._epochs(on_epoch, channels)
         trained = train(self._stack(rows, len(classes)), rows, scaling, epochs, held_out)
         self.classes_ = classes
         self.history_ = trained.history
@@ -124,6 +130,8 @@ class KerasHead(ClassifierMixin, BaseEstimator):
         _check_number("epochs", self.epochs, least=1, whole=True)
         _check_number("batch_size", self.batch_size, least=1, whole=True)
         _check_number("dropout", self.dropout, least=0, below=1)
+        _check_number("focal", self.focal, least=0)
+        parse(self.augment)
         _check_number("label_smoothing", self.label_smoothing, least=0, below=1)
         if self.weight_decay is not None:
             _check_number("weight_decay", self.weight_decay, least=0)
@@ -156,6 +164,7 @@ class KerasHead(ClassifierMixin, BaseEstimator):
             activation=activation,
             dropout=float(self.dropout),
             label_smoothing=float(self.label_smoothing),
+            focal=float(self.focal),
             dtype=rows.X.dtype.name,
             optimizer=OptimizerPlan(
                 name=optimizer_name(self.optimizer),
@@ -166,12 +175,14 @@ class KerasHead(ClassifierMixin, BaseEstimator):
             ),
         )
 
-    def _epochs(self, on_epoch: OnEpoch | None) -> Epochs:
+    def _epochs(self, on_epoch: OnEpoch | None, channels: int) -> Epochs:
         return Epochs(
             number=int(self.epochs),
             batch_size=int(self.batch_size),
             patience=int(self.early_stopping or 0),
             seed=_seed(self.random_state),
+            augment=parse(self.augment),
+            channels=channels,
             on_epoch=on_epoch,
         )
 
@@ -187,6 +198,10 @@ class LinearHead(KerasHead):
         batch_size: Rows of a step, at least 1.
         dropout: Share of the standardized features that each step leaves out, 0 to below 1.
         label_smoothing: Share of each label that is spread over all classes, 0 to below 1.
+        focal: Exponent of the focal loss, which counts rows less the surer they are; 0 is
+            cross-entropy. Losses that are told, and stop the training, are cross-entropies.
+        augment: What is done to training features at every step, such as "noise:0.1" or
+            ["brightness:0.2", "mixup:0.2"]; nothing by default. See `heads.augmenting`.
         weight_decay: As `keras.optimizers` has it, for kernels; None for the optimizer's default.
         early_stopping: Epochs without a lower validation loss, after which training stops and the
             best epoch is restored; None or 0 trains all epochs and keeps the last.
@@ -216,6 +231,8 @@ class LinearHead(KerasHead):
         batch_size: int = 128,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        augment: str | Sequence[str] | None = None,
         weight_decay: float | None = None,
         early_stopping: int | None = 5,
         class_weight: str | Mapping[Any, float] | None = None,
@@ -228,6 +245,8 @@ class LinearHead(KerasHead):
         self.batch_size = batch_size
         self.dropout = dropout
         self.label_smoothing = label_smoothing
+        self.focal = focal
+        self.augment = augment
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.class_weight = class_weight
@@ -251,8 +270,8 @@ class MLPHead(KerasHead):
         activation: Of hidden layers: relu, silu, gelu (its form with tanh), tanh or linear.
         optimizer, learning_rate, schedule, epochs, batch_size: As in `LinearHead`.
         dropout: Share of each hidden layer that each step leaves out, 0 to below 1.
-        label_smoothing, weight_decay, early_stopping, class_weight, random_state: As in
-            `LinearHead`.
+        label_smoothing, focal, augment, weight_decay, early_stopping, class_weight, random_state:
+            As in `LinearHead`.
 
     Attributes:
         coefs_: Kernel of each layer, (d, k), (k, l), ...; the first is for features as they are.
@@ -273,6 +292,8 @@ class MLPHead(KerasHead):
         batch_size: int = 128,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        augment: str | Sequence[str] | None = None,
         weight_decay: float | None = None,
         early_stopping: int | None = 5,
         class_weight: str | Mapping[Any, float] | None = None,
@@ -287,6 +308,8 @@ class MLPHead(KerasHead):
         self.batch_size = batch_size
         self.dropout = dropout
         self.label_smoothing = label_smoothing
+        self.focal = focal
+        self.augment = augment
         self.weight_decay = weight_decay
         self.early_stopping = early_stopping
         self.class_weight = class_weight

@@ -39,6 +39,10 @@ ROWS = 1024
 FEW = 2_000_000
 """Numbers in all rows up to which products are float64: with few rows X'X is near singular, and a
 weak penalty shows what float32 lost. So it is up to twice as many rows as features."""
+MANY = 16
+"""Classes above which X'Y is summed class by class."""
+CELLS = 2**23
+"""Targets of rows, at every penalty, that are held at once when rows are scored."""
 NUM_ALPHAS = 45
 LOW, HIGH = 1e-1, 1e7
 """Ends of the default penalties, in squared units of the features."""
@@ -72,18 +76,33 @@ class Moments:
                 d, c = X.shape[1], targets(codes[:1], classes).shape[1]
                 sums = np.zeros(d), np.zeros(c), np.zeros((d, d)), np.zeros((d, c))
                 moments = cls(X.mean(axis=0), 0.0, *sums)
-            moments._add(X - moments.shift, targets(codes, classes), weights)
+            moments._add(X - moments.shift, codes, weights, classes)
         assert moments is not None  # callers have rows
         return moments
 
-    def _add(self, X: np.ndarray, Y: np.ndarray, weights: np.ndarray) -> None:
-        root = np.sqrt(weights)[:, None]
-        X = X * root.astype(X.dtype)
+    def _add(self, X: np.ndarray, codes: np.ndarray, weights: np.ndarray, classes: int) -> None:
+        root = np.sqrt(weights)[:, None].astype(X.dtype)
+        X = X * root
         self.weight += float(weights.sum())
-        self.x += (X * root.astype(X.dtype)).sum(axis=0, dtype=np.float64)
-        self.y += weights @ Y
         self.xx += X.T @ X  # of one array with itself: NumPy computes half of it
+        if codes.ndim == 1 and classes > MANY:
+            self._add_classes(X * root, codes, weights)
+            return
+        Y = targets(codes, classes)
+        self.x += (X * root).sum(axis=0, dtype=np.float64)
+        self.y += weights @ Y
         self.xy += X.T @ (root * Y).astype(X.dtype)
+
+    def _add_classes(self, X: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> None:
+        """Add weighted rows X (m, d) class by class: a product would be mostly with -1."""
+        order = np.argsort(codes, kind="stable")
+        present, starts = np.unique(codes[order], return_index=True)
+        sums = np.add.reduceat(X[order], starts, axis=0, dtype=np.float64)  # (present, d)
+        total = sums.sum(axis=0)
+        self.x += total
+        self.xy[:, present] += 2 * sums.T
+        self.xy -= total[:, None]
+        self.y += 2 * np.bincount(codes, weights, len(self.y)) - weights.sum()
 
     def centered(self) -> tuple[np.ndarray, np.ndarray]:
         """Return X'X (d, d) and X'Y (d, c) about the means, float64."""
@@ -340,7 +359,7 @@ def _count(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     for _, y in pairs():
         for label, number in zip(*np.unique(y, return_counts=True), strict=True):
             counts[label] = counts.get(label, 0) + int(number)
-    classes, _ = encode(np.array(sorted(counts)))
+    classes, _ = encode(np.repeat(sorted(counts), 3))  # or scikit-learn takes them for numbers
     return classes, np.array([counts[label] for label in classes])
 
 
@@ -349,7 +368,9 @@ def _score(
 ) -> Scores:
     """Return accuracy and squared error (1, k) of some rows at every penalty, in one pass."""
     right, error, total = 0.0, 0.0, 0.0
-    for X, codes, weights in rows():
+    at_once = max(1, CELLS // (coefs.shape[0] * coefs.shape[2]))
+    for X, codes, weights in _pieces(rows, at_once):
+        coefs = coefs.astype(X.dtype, copy=False)  # once: all blocks have one type
         Y = targets(codes, classes)
         out = path.leave_one_out(X, Y, weights, coefs) if leave_one_out else path.fits(X, coefs)
         named = (out[:, :, 0] > 0) if classes == 2 else out.argmax(axis=2)  # (m, k)
@@ -357,3 +378,11 @@ def _score(
         error = error + weights @ ((out - Y[:, None]) ** 2).mean(axis=2)
         total += float(weights.sum())
     return Scores(np.asarray(right)[None] / total, np.asarray(error)[None] / total)
+
+
+def _pieces(rows: Blocks, at_once: int) -> Iterable[Block]:
+    """Yield the rows of blocks, at most `at_once` at a time."""
+    for X, codes, weights in rows():
+        for start in range(0, len(X), at_once):
+            here = slice(start, start + at_once)
+            yield X[here], codes[here], weights[here]

@@ -215,6 +215,9 @@ def _fit_epochs(estimator: Any, work: Work) -> None:
     options: dict[str, Any] = {"on_epoch": work.on_epoch}
     if work.chooses:
         options["validation_data"] = work.together(["validation"])
+    if len(work.source.columns) == 1:
+        shape = work.source.snapshot.row_shape(work.source.columns[0].name)
+        options["channels"] = shape[-1] if len(shape) > 1 else 0
     if len(work.source.views) > 1:
         views = [work.source.load_views(split) for split in work.on]
         options["views"] = np.concatenate(views, axis=1)

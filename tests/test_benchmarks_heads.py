@@ -1,12 +1,13 @@
 """Each benchmark of heads on a handful of rows: the script still runs the day it is needed."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 
 import extract
-from benchmarks import heads_audit, heads_linear, heads_sweep
+from benchmarks import heads_audit, heads_augment, heads_linear, heads_sweep, imagenet_size
 
 
 def test_linear_heads(capsys):
@@ -51,3 +52,24 @@ def test_a_sweep(capsys):
     assert len(heads_sweep.verdict(facts)) == 2
     assert facts["10"]["heads"] == 52
     assert "52 heads, 40 x 5, 2 classes" in capsys.readouterr().err
+
+
+def test_imagenet_size(capsys):
+    facts = imagenet_size.measure(share=0.5, rows=400, width=16, classes=20, judges=60)
+    json.dumps(facts)
+    lines = imagenet_size.verdict(facts)
+
+    assert len(lines) == 2
+    assert "reckoned from 50% of them" in lines[0]
+    assert facts["ridge"]["accuracy"] > 0.1
+
+
+def test_augmentation(monkeypatch):
+    random = np.random.default_rng(0)
+    data = SimpleNamespace(X=random.normal(size=(12, 2, 2, 3)), y=np.arange(12) % 2)
+    monkeypatch.setattr(heads_augment, "EPOCHS", 1)
+    found = {"a": heads_augment.gains(data, data, 2, draws=2)}
+    json.dumps(found)
+
+    assert heads_augment.verdict(found)[0].startswith("a: ")
+    assert found["a"].keys() == {"none", *heads_augment.WORDS}

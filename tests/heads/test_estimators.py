@@ -27,7 +27,7 @@ def test_every_name_is_an_estimator_with_defaults(name):
     assert type(made) is class_of(name)
     assert json.loads(json.dumps(defaults(name))).keys() == known.keys()
     assert known.get("random_state", 7) == 7
-    assert trains(name) in ("path", "epochs", "plain")
+    assert trains(name) in ("path", "epochs", "stream", "plain")
 
 
 SMALL = {
