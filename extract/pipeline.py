@@ -27,6 +27,7 @@ from extract.lazy_engine import LazyEngine
 from extract.plan import Plan
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read_item
+from extract.scaling import Brightness
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
@@ -107,6 +108,7 @@ class Extraction:
         self._placed: set[str] = set()
         self._copies: dict[str, list[int]] = {}
         """Image key → the items that earlier runs, or this one's first look, know to have it."""
+        self._brightness = Brightness()
         self._ticker = Ticker(len(listing.items))
         self.assemblers = self._assemblers()
         self._ticker.items_done = sum(
@@ -295,6 +297,7 @@ class Extraction:
             if result is not None:
                 facts = result.facts
                 if result.pixels is not None:
+                    self._brightness.check(result.pixels)
                     batch.at.append(len(batch.rows))
                     batch.pixels.append(result.pixels)
             row = Row(facts, fresh=result is not None)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extract import frozen
+from extract.backbone_files import file_of
 from extract.errors import BackboneError, HeadstartError
 from extract.prepared import (
     EngineKind,
@@ -32,6 +33,7 @@ from extract.prepared import (
     cache_folder,
     cached,
     exporter,
+    file_facts,
     place_of,
     read,
 )
@@ -63,8 +65,14 @@ def prepare(request: Request, kind: EngineKind, keep: bool = True) -> Prepared:
         return found
     scratch = _scratch() if keep else Path(tempfile.mkdtemp(prefix="headstart-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    if kind == "keras":
-        _describe(*build(request), scratch)
+    if request.spec.kind == "graph":
+        frozen.convert(request, probes_for(request), scratch)
+    elif kind == "keras":
+        built, columns, model = build(request)
+        _check_scaling(built, request, probes_for(request))
+        _describe(built, columns, model, scratch)
+    elif _registered_here(request):
+        _convert(request, probes_for(request), scratch)
     else:
         _in_child(request, scratch)
     if not keep:
@@ -116,8 +124,7 @@ def _in_child(request: Request, scratch: Path) -> None:
     ) as child:
         try:
             # Made here while the child imports Keras; the run needs the pictures once more.
-            pixels = probe_pixels(PixelPolicy(image_size=request.image_size))
-            written, noted = child.communicate(_message(request, pixels))
+            written, noted = child.communicate(_message(request, probes_for(request)))
         except BaseException:
             child.kill()
             raise
@@ -142,13 +149,40 @@ def _understood(message: bytes) -> tuple[Request, np.ndarray]:
 
 
 def build(request: Request) -> tuple[Built, list[Column], keras.Model]:
-    """Build a backbone in this process: itself, its columns, and the graph from pixels to them."""
+    """Build a backbone in this process: itself, its columns, and the graph from pixels to them.
+
+    Raises:
+        BackboneError: If it cannot be had, or is a frozen graph: that never becomes Keras layers.
+    """
     from extract import keras_graph
+
+    if request.spec.kind == "graph":
+        raise BackboneError(
+            f"{request.spec.title} is a frozen graph, which cannot become Keras layers: predict, "
+            f"evaluate and pack work with it, export does not"
+        )
 
     built = keras_graph.build(request.spec, request.image_size)
     resolved = keras_graph.resolve(built, request.layers)
     columns = list({column.canonical: column for column in resolved}.values())
     return built, columns, keras_graph.feature_model(built, columns)
+
+
+def _registered_here(request: Request) -> bool:
+    """Tell whether a file has classes that only this process knows, and no child would."""
+    if request.spec.kind != "keras":
+        return False
+    from extract.keras_files import look_through
+
+    return bool(look_through(file_of(request.spec.name)).custom)
+
+
+def _check_scaling(built: Built, request: Request, probes: np.ndarray) -> None:
+    """Refuse a user's model that would see pixels in another scale than in its training."""
+    if request.spec.kind == "keras":
+        from extract.scaling import check_scaling
+
+        check_scaling(file_of(request.spec.name), built.model, built.preprocessing, probes)
 
 
 def _describe(built: Built, columns: Sequence[Column], model: keras.Model, scratch: Path) -> None:
@@ -164,25 +198,22 @@ def _describe(built: Built, columns: Sequence[Column], model: keras.Model, scrat
             (column, tuple(output.shape[1:]))
             for column, output in zip(columns, model.outputs, strict=True)
         ),
-        weights=_weights_facts(built.weights_path),
+        weights=_weights_facts(built),
         folder=scratch,
         files={p.name: sha256(p.read_bytes()) for p in sorted(scratch.glob("graph.*"))},
     )
     (scratch / "prepared.json").write_bytes(seal("prepared", prepared.to_json()))
 
 
-def _weights_facts(path: Path | None) -> dict[str, Any]:
-    if path is None:
+def _weights_facts(built: Built) -> dict[str, Any]:
+    if built.weights_path is None:
         return {}
-    facts = path.stat()
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "path": str(path.resolve()),
-        "size": facts.st_size,
-        "mtime_ns": facts.st_mtime_ns,
-        "sha256": digest,
-    }
+    return file_facts(built.weights_path, built.files or (built.weights_path,))
+
+
+def probes_for(request: Request) -> np.ndarray:
+    """Return the synthetic probes, resized as by default."""
+    return probe_pixels(PixelPolicy(image_size=request.image_size))
 
 
 def probe_pixels(policy: PixelPolicy) -> np.ndarray:
@@ -201,6 +232,7 @@ def _convert(request: Request, pixels: np.ndarray, scratch: Path) -> None:
     from extract.engines.openvino import OpenVINOEngine
 
     built, columns, model = build(request)
+    _check_scaling(built, request, pixels)
     openvino_export.export(model, scratch / "graph.xml")
     # Operation by operation: no second trace, and nothing shared with what was converted.
     outputs = keras.tree.flatten(model(pixels, training=False))
