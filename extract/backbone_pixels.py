@@ -42,7 +42,7 @@ def _made_with(spec: BackboneSpec, asked_size: int | None) -> dict[str, Any]:
     if spec.kind == "hub":
         from extract.hub_presets import converter_of
 
-        return converter_of(spec.name).policies
+        return dict(converter_of(spec.name).policies)
     if asked_size is not None:
         return {}
     if spec.kind == "keras":

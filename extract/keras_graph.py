@@ -12,8 +12,9 @@ features are off by a tenth. As a ReverseSequence it is left alone, for 1 % of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ class Built:
     """The files in `weights_path`, if it is a folder."""
     patches: int | None = None
     """Tokens that are patches of the image; None where only their number tells."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of layers' outputs, without the batch axis, where Keras is told wrong ones."""
 
     @property
     def layers(self) -> list[LayerRow]:
@@ -174,8 +177,14 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
     )
     maps = backbone(_preprocess(pixels, built.preprocessing), training=False)
     by_operation = dict(zip(wanted, keras.tree.flatten(maps), strict=True))
+    shapes = {row.index: row.shape for row in layers_table(built)}
     features = [
-        _pooling(column.pooling, by_operation[column.operation], f"column_{number}", built.patches)
+        _pooling(
+            column.pooling,
+            by_operation[column.operation],
+            f"column_{number}",
+            _cropping(column.pooling, shapes[column.operation], built.patches),
+        )
         for number, column in enumerate(columns)
     ]
     return keras.Model(pixels, features, name="features")
@@ -242,7 +251,7 @@ def layers_table(built: Built) -> list[LayerRow]:
             index=index,
             name=operation.name,
             class_name=type(operation).__name__,
-            shape=tuple(tensors[0].shape[1:]),
+            shape=built.shapes.get(operation.name, tuple(tensors[0].shape[1:])),
         )
         for index, (operation, tensors) in enumerate(
             zip(built.model.operations, outputs(built.model), strict=True)
@@ -265,23 +274,40 @@ def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasT
     return keras.layers.Rescaling(list(steps.scale), list(steps.offset), name="preprocessing")(x)
 
 
+def row_shape(built: Built, column: Column) -> tuple[int, ...]:
+    """Return the shape of one row of a column."""
+    shape = next(row.shape for row in layers_table(built) if row.index == column.operation)
+    sides = tuple(side or 0 for side in shape)
+    if column.pooling == "none":
+        return sides
+    return (math.prod(sides),) if column.pooling == "flatten" else sides[-1:]
+
+
+def _cropping(
+    pooling: str, shape: tuple[int | None, ...], patches: int | None
+) -> tuple[int, int] | None:
+    """Return how many tokens to leave out before and after those that are pooled."""
+    if pooling not in ("cls", "patches"):
+        return None
+    tokens = shape[0] or 0
+    return (0, tokens - 1) if pooling == "cls" else (tokens - patch_tokens(tokens, patches), 0)
+
+
 def _pooling(
-    pooling: str, x: keras.KerasTensor, name: str, patches: int | None
+    pooling: str, x: keras.KerasTensor, name: str, cropping: tuple[int, int] | None
 ) -> keras.KerasTensor:
     """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels)."""
     import keras
 
     axes = "1D" if len(x.shape) == 3 else "2D"
-    if pooling in ("cls", "patches"):  # class and register tokens come first
-        others = x.shape[1] - patch_tokens(x.shape[1], patches)
-        cropping = (0, x.shape[1] - 1) if pooling == "cls" else (others, 0)
+    if cropping is not None:
         x = keras.layers.Cropping1D(cropping, dtype="float32", name=f"{name}_{pooling}")(x)
     layers = {
         "avg": f"GlobalAveragePooling{axes}",
         "max": f"GlobalMaxPooling{axes}",
         "flatten": "Flatten",
         "none": "Identity",
-        "cls": "Flatten",
+        "cls": "GlobalAveragePooling1D",  # of one token
         "patches": "GlobalAveragePooling1D",
     }
     return getattr(keras.layers, layers[pooling])(dtype="float32", name=name)(x)

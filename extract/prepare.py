@@ -68,9 +68,9 @@ def prepare(request: Request, kind: EngineKind, keep: bool = True) -> Prepared:
     if request.spec.kind == "graph":
         frozen.convert(request, probes_for(request), scratch)
     elif kind == "keras":
-        built, columns, model = build(request)
+        built, columns, _ = build(request)
         _check_scaling(built, request, probes_for(request))
-        _describe(built, columns, model, scratch)
+        _describe(built, columns, scratch)
     elif _registered_here(request):
         _convert(request, probes_for(request), scratch)
     else:
@@ -185,19 +185,16 @@ def _check_scaling(built: Built, request: Request, probes: np.ndarray) -> None:
         check_scaling(file_of(request.spec.name), built.model, built.preprocessing, probes)
 
 
-def _describe(built: Built, columns: Sequence[Column], model: keras.Model, scratch: Path) -> None:
+def _describe(built: Built, columns: Sequence[Column], scratch: Path) -> None:
     """Write `prepared.json` for what is in `scratch`."""
-    from extract import identity
+    from extract import identity, keras_graph
 
     prepared = Prepared(
         graph_digest=identity.graph_digest(built.model),
         weights_digest=identity.weights_digest(built.model),
         arguments=dict(built.arguments),
         preprocessing=built.preprocessing,
-        columns=tuple(
-            (column, tuple(output.shape[1:]))
-            for column, output in zip(columns, model.outputs, strict=True)
-        ),
+        columns=tuple((column, keras_graph.row_shape(built, column)) for column in columns),
         weights=_weights_facts(built),
         folder=scratch,
         files={p.name: sha256(p.read_bytes()) for p in sorted(scratch.glob("graph.*"))},
@@ -244,7 +241,7 @@ def _convert(request: Request, pixels: np.ndarray, scratch: Path) -> None:
                 f"OpenVINO differs from Keras by {distance:.1e} relative at {column.name}, "
                 f"expected at most {PARITY:.0e}. Give --engine keras"
             )
-    _describe(built, columns, model, scratch)
+    _describe(built, columns, scratch)
 
 
 def travel_light() -> None:

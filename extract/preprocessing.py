@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+
 from extract.errors import InputError
 from extract.recipe import Preprocessing
 
@@ -76,3 +78,10 @@ def _channels(text: str, numbers: str) -> Channels:
             f"0..255. Received: {text!r}"
         )
     return (values * 3)[:3]  # type: ignore[return-value]
+
+
+def applied(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
+    """Return pixels (..., 3) in 0..255 as a backbone sees them, float32."""
+    turned = pixels[..., ::-1] if steps.flip else pixels
+    scale, offset = np.array(steps.scale, np.float32), np.array(steps.offset, np.float32)
+    return np.asarray(turned * scale + offset, np.float32)

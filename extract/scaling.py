@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extract.errors import BackboneError, InputError
-from extract.preprocessing import PREPROCESSING, parse_preprocessing
+from extract.preprocessing import PREPROCESSING, applied, parse_preprocessing
 from extract.recipe import Preprocessing
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def check_scaling(path: Path, model: keras.Model, steps: Preprocessing, probes: 
 
 def _start(model: keras.Model) -> Start:
     """Follow a graph from its input as long as there is one way and nothing but scaling."""
-    nodes, tensor, layers = _nodes(model), model.inputs[0], []
+    nodes, tensor = _nodes(model), model.inputs[0]
+    layers: list[str] = []
     while True:
         after = [(op, node) for op, node in nodes if any(x is tensor for x in node.input_tensors)]
         if len(after) != 1:
@@ -94,7 +95,7 @@ def _check_range(
     path: Path, model: keras.Model, start: Start, size: int, steps: Preprocessing
 ) -> None:
     flat = np.stack([np.full((size, size, 3), level, np.float32) for level in (0, 255)])
-    low, high = _run(model, start.tensor, _preprocessed(flat, steps))
+    low, high = _run(model, start.tensor, applied(flat, steps))
     center = tuple(side // 2 for side in low.shape[:2])  # padding leaves it alone
     width = float(np.abs(high[center] - low[center]).max())
     if width < NARROW:
@@ -116,7 +117,7 @@ def _check_statistics(
     varied = probes[probes.std(axis=(1, 2, 3)) > 1]  # a plain image says nothing of variances
 
     def ratio(candidate: Preprocessing) -> float:
-        seen = _run(model, tensor, _preprocessed(varied, candidate)).astype(np.float64)
+        seen = _run(model, tensor, applied(varied, candidate)).astype(np.float64)
         return float(np.median(seen.var(axis=tuple(range(seen.ndim - 1))) / variance))
 
     now = ratio(steps)
@@ -165,11 +166,6 @@ def _nodes(model: keras.Model) -> list[tuple[Any, Any]]:
             found[id(operation), index] = (operation, node)
             tensors += node.input_tensors
     return list(found.values())
-
-
-def _preprocessed(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
-    turned = pixels[..., ::-1] if steps.flip else pixels
-    return np.asarray(turned * np.float32(steps.scale) + np.float32(steps.offset), np.float32)
 
 
 def _run(model: keras.Model, tensor: Any, images: np.ndarray) -> np.ndarray:

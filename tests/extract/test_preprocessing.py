@@ -5,12 +5,7 @@ import pytest
 from keras.src.applications import imagenet_utils
 
 from extract.errors import InputError
-from extract.preprocessing import PREPROCESSING, parse_preprocessing
-
-
-def apply(steps, pixels):
-    turned = pixels[..., ::-1] if steps.flip else pixels
-    return turned * np.float32(steps.scale) + np.float32(steps.offset)
+from extract.preprocessing import PREPROCESSING, applied, parse_preprocessing
 
 
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
@@ -18,7 +13,7 @@ def test_a_mode_is_kerass(mode):
     """Within 1e-6 of the largest value: a multiplication against a division."""
     pixels = np.random.default_rng(0).uniform(0, 255, (4, 4, 3)).astype(np.float32)
     expected = imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
-    found = apply(parse_preprocessing(mode), pixels)
+    found = applied(pixels, parse_preprocessing(mode))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
@@ -34,7 +29,7 @@ def test_a_mode_is_kerass(mode):
 def test_mean_and_std_are_of_pixels_in_0_to_1(text, low, high):
     steps = parse_preprocessing(text)
     ends = np.repeat(np.float32([[0], [255]]), 3, axis=1)
-    np.testing.assert_allclose(apply(steps, ends), [low, high], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(applied(ends, steps), [low, high], rtol=0, atol=1e-6)
 
 
 def test_imagenets_mean_and_std_are_the_torch_mode():
