@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,29 +111,43 @@ def _publish(scratch: Path, request: Request, kind: EngineKind) -> None:
 
 
 def _in_child(request: Request, scratch: Path) -> None:
+    # The pixels are made here while the child imports Keras; the run needs the pictures once more.
+    in_child(["extract.prepare", str(scratch)], lambda: _message(request, probes_for(request)))
+
+
+def in_child(words: Sequence[str], message: Callable[[], bytes]) -> str:
+    """Run `python -m WORDS` with a Keras that can export, and return what it prints.
+
+    Args:
+        words: A module whose `main` is `serve`, and its arguments.
+        message: Called once the child is on its way; what it returns is the child's stdin.
+
+    Raises:
+        BackboneError: What the child raised on purpose.
+    """
     environment = {**os.environ, **QUIET, "KERAS_BACKEND": exporter(), "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "extract.prepare", str(scratch)],
+        [sys.executable, "-m", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
     ) as child:
         try:
-            # Made here while the child imports Keras; the run needs the pictures once more.
-            written, noted = child.communicate(_message(request, probes_for(request)))
+            written, noted = child.communicate(message())
         except BaseException:
             child.kill()
             raise
-    words = written.decode(errors="replace")
-    if child.returncode == 1 and words.startswith("error: "):
-        raise BackboneError(words.removeprefix("error: ").strip())
+    said = written.decode(errors="replace")
+    if child.returncode == 1 and said.startswith("error: "):
+        raise BackboneError(said.removeprefix("error: ").strip())
     if child.returncode != 0:
         tail = noted.decode(errors="replace")[-4000:]
-        raise RuntimeError(f"extract.prepare ended with {child.returncode}:\n{tail}")
+        raise RuntimeError(f"{words[0]} ended with {child.returncode}:\n{tail}")
+    return said
 
 
 def _message(request: Request, pixels: np.ndarray) -> bytes:
@@ -257,19 +271,23 @@ def travel_light() -> None:
     gc.disable()
 
 
-def main() -> int:
-    """Serve `_in_child`: `_message` on stdin, the result in the folder that argv names."""
+def serve(work: Callable[[bytes], None]) -> int:
+    """Be the child of `in_child`: import Keras, do the work, say an error in one line."""
     travel_light()
     importlib.import_module("keras")  # takes seconds, in which the parent makes the probes
     try:
-        _convert(*_understood(sys.stdin.buffer.read()), Path(sys.argv[1]))
+        work(sys.stdin.buffer.read())
     except HeadstartError as error:
         print(f"error: {error}")
         return 1
     return 0
 
 
-if __name__ == "__main__":
-    status = main()
+def leave(status: int) -> None:
+    """End a child: TensorFlow would take half a second to take itself apart."""
     sys.stdout.flush()
-    os._exit(status)  # TensorFlow would take half a second to take itself apart
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    leave(serve(lambda message: _convert(*_understood(message), Path(sys.argv[1]))))

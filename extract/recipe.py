@@ -239,7 +239,7 @@ class LayerRequest:
         Raises:
             InputError: If the pooling is unknown.
         """
-        match = re.fullmatch(r"([^:]+)(?::([^:]*))?", text)
+        match = re.fullmatch(r"([^:].*?)(?::([^:]*))?", text)
         if match is None:
             raise InputError(f"--layer takes NAME or NAME:POOLING. Received: {text!r}")
         layer, pooling = match.groups()
