@@ -41,11 +41,10 @@ import numpy as np
 import extract
 from benchmarks.timing import Table, machine, seconds_of
 from extract import pixels
-from extract.backbones import BackboneSpec
+from extract.backbones import BackboneSpec, entry
 from extract.cores import num_cores
 from extract.engines.openvino import OpenVINOEngine
 from extract.items import list_folder
-from extract.plan import default_size
 from extract.prepare import prepare
 from extract.prepared import Request
 from extract.reading import read_item
@@ -259,7 +258,7 @@ def main(
     read_rows: int = 40_000,
 ) -> dict[str, Any]:
     """Measure everything; return what `--json` prints."""
-    image_size = default_size(spec, None)
+    image_size = entry(spec.name).image_size
     keras = KerasServer(spec, image_size)
     results: dict[str, Any] = {"machine": machine(), "folders": {}}
     try:

@@ -27,11 +27,11 @@ from benchmarks.bench_extract import WEIGHTS, scratch
 from benchmarks.timing import Table, machine, seconds_of
 from extract.api import extract_listing
 from extract.augment import Augmentation
+from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
 from extract.items import Listing, list_folder
-from extract.plan import Settings, default_size
+from extract.plan import Settings
 from extract.progress import Silent
-from extract.recipe import PixelPolicy
 from extract.store.reader import Store
 from extract.views import make_view
 
@@ -78,8 +78,8 @@ def main(
     repeats: int = 5,
 ) -> dict[str, Any]:
     """Measure; return what `--json` prints."""
-    listing, size = spread(list_folder(folder), images), default_size(spec, None)
-    one = Settings(spec=spec, pixels=PixelPolicy(image_size=size), engine="openvino")
+    listing = spread(list_folder(folder), images)
+    one = Settings(spec=spec, pixels=pixel_policy(spec), engine="openvino")
     many = replace(one, views=views, augment=augment)
     extraction_seconds(listing, one)  # converts and warms up
     rounds = [
@@ -97,7 +97,7 @@ def main(
         "augment": many.augment,
         "rounds": rounds,
         "cost_in_single_views": statistics.median(b / a for a, b in rounds),
-        "milliseconds_per_view_made": 1000 * view_seconds(augment, size, repeats),
+        "milliseconds_per_view_made": 1000 * view_seconds(augment, one.pixels.image_size, repeats),
     }
 
 

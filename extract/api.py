@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
 from extract.collector import paused
 from extract.errors import InputError
@@ -16,9 +17,9 @@ from extract.known import read_known
 from extract.needs import check_room
 from extract.notebook import Shown
 from extract.pipeline import Extraction
-from extract.plan import Settings, allowed_bad, default_size, default_store, make_plan
+from extract.plan import Settings, allowed_bad, default_store, make_plan
 from extract.progress import Reporter, Silent
-from extract.recipe import LayerRequest, PixelPolicy
+from extract.recipe import LayerRequest
 from extract.sealing import Sealed
 from extract.sources import list_images
 from extract.store import header
@@ -71,9 +72,10 @@ def run(
     store: str | Path | None = None,
     *,
     root: str | Path | None = None,
-    backbone: str = "mobilenet_v2",
+    backbone: str | Path = "mobilenet_v2",
     arguments: dict[str, Any] | None = None,
     weights: str | Path = "imagenet",
+    preprocessing: str | None = None,
     image_size: int | None = None,
     layers: str | Sequence[str] = (),
     dtype: str = "float32",
@@ -82,10 +84,10 @@ def run(
     precision: str = "float32",
     format: str = "zarr",
     engine: str = "auto",
-    interpolation: str = "bilinear",
-    antialias: bool = False,
-    crop_to_aspect_ratio: bool = False,
-    pad_to_aspect_ratio: bool = False,
+    interpolation: str | None = None,
+    antialias: bool | None = None,
+    crop_to_aspect_ratio: bool | None = None,
+    pad_to_aspect_ratio: bool | None = None,
     exif_orientation: bool = True,
     batch_size: int | None = None,
     workers: int = 0,
@@ -101,18 +103,24 @@ def run(
             "tfds:NAME" or "hf:NAME"; or uint8 arrays (h, w, 3 or 1), or (array, label) pairs.
         store: Where features go; `<images>.features` by default. Resumed if it exists.
         root: For a table, the folder of its paths; by default the table's own.
-        backbone: A name that `python -m extract backbones` lists.
+        backbone: A name that `python -m extract backbones` lists; a file: `.keras`, `.onnx`,
+            OpenVINO's `.xml`, the folder of a SavedModel; or a preset of KerasHub, as "hub:NAME"
+            or its folder.
         arguments: The backbone's own, such as {"alpha": 0.35}.
-        weights: "imagenet", "random", or a path.
+        weights: "imagenet", "random", or a path; a backbone that is a file has its own.
+        preprocessing: For a backbone that is a file: "none" (pixels in 0..255), "tf", "torch",
+            "caffe", or "mean=0.5,std=0.5" for pixels in 0..1.
         image_size: Side in pixels; by default what the backbone was made for.
-        layers: "NAME" or "NAME:avg|max|flatten|none"; by default the last map, averaged.
+        layers: "NAME" or "NAME:avg|max|flatten|none|cls|patches"; by default the last map,
+            averaged.
         dtype: Type on disk, "float32" or "float16".
         views: Views of each image to keep: the plain one, and `views - 1` augmented ones.
         augment: How these differ, such as "flip,rotation=0.1,crop=0.8" (`extract.augment`).
         precision: Type of the forward pass, "float32" or "bfloat16".
         format: "zarr" or "hdf5" for new shards.
         engine: "auto", "openvino" or "keras".
-        interpolation: "bilinear", "nearest" or "bicubic".
+        interpolation: "bilinear", "nearest" or "bicubic"; bilinear by default, and without the
+            three below, but for a preset of KerasHub, which says what it was trained with.
         antialias: Widen the kernel when an image shrinks.
         crop_to_aspect_ratio: Crop the longer side to a centered square first.
         pad_to_aspect_ratio: Pad the shorter side with zeros to a square first.
@@ -131,6 +139,7 @@ def run(
         backbone=backbone,
         arguments=arguments or {},
         weights=weights,
+        preprocessing=preprocessing,
         image_size=image_size,
         layers=layers,
         dtype=dtype,
@@ -154,9 +163,10 @@ def run(
 
 def settings_of(
     *,
-    backbone: str,
+    backbone: str | Path,
     arguments: dict[str, Any],
     weights: str | Path,
+    preprocessing: str | None,
     image_size: int | None,
     layers: str | Sequence[str],
     dtype: str,
@@ -165,10 +175,10 @@ def settings_of(
     precision: str,
     format: str,
     engine: str,
-    interpolation: str,
-    antialias: bool,
-    crop_to_aspect_ratio: bool,
-    pad_to_aspect_ratio: bool,
+    interpolation: str | None,
+    antialias: bool | None,
+    crop_to_aspect_ratio: bool | None,
+    pad_to_aspect_ratio: bool | None,
     exif_orientation: bool,
     batch_size: int | None,
     workers: int,
@@ -176,12 +186,18 @@ def settings_of(
     rehash: bool,
 ) -> Settings:
     """Return the arguments of `run`, checked, as `Settings`."""
-    spec = BackboneSpec(name=backbone, arguments=arguments, weights=str(weights))
+    spec = BackboneSpec(
+        name=str(backbone),
+        arguments=arguments,
+        weights=str(weights),
+        preprocessing=preprocessing,
+    )
     return Settings(
         spec=spec,
-        pixels=PixelPolicy(
-            image_size=default_size(spec, image_size),
-            interpolation=interpolation,  # type: ignore[arg-type]
+        pixels=pixel_policy(
+            spec,
+            image_size=image_size,
+            interpolation=interpolation,
             antialias=antialias,
             crop_to_aspect_ratio=crop_to_aspect_ratio,
             pad_to_aspect_ratio=pad_to_aspect_ratio,

@@ -17,31 +17,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, Self
 
+from extract.backbone_files import OWN, Kind, kind_of, located
 from extract.errors import BackboneError, InputError
-from extract.recipe import Preprocessing
+from extract.preprocessing import MODES, Mode, parse_preprocessing
 
-Mode = Literal["tf", "torch", "caffe", "none"]
 Argument = int | float | str | bool
 
 DEFAULT_BACKBONE = "mobilenet_v2"
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB, in 0..1
-
-PREPROCESSING: Mapping[Mode, Preprocessing] = MappingProxyType(
-    {
-        "none": Preprocessing(),
-        "tf": Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3),
-        "torch": Preprocessing(
-            scale=tuple(1 / (255 * s) for s in _STD),  # type: ignore[arg-type]
-            offset=tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),  # type: ignore[arg-type]
-        ),
-        # Means of ImageNet in 0..255, BGR, as Caffe's models subtract them.
-        "caffe": Preprocessing(offset=(-103.939, -116.779, -123.68), flip=True),
-    }
-)
-"""What each mode of `keras.applications.imagenet_utils.preprocess_input` does to pixels."""
 
 REFUSED_ARGUMENTS: Mapping[str, str] = MappingProxyType(
     {
@@ -79,8 +63,8 @@ class BackboneEntry:
     """What its `preprocess_input` does; "none" where scaling is inside the model."""
     arguments: Mapping[str, Argument]
     """Arguments that users may give, with their defaults."""
-    default_weights: Literal["imagenet", "embedded"]
-    """"embedded" for weights that come inside this package."""
+    default_weights: Literal["imagenet", "embedded", "own"]
+    """"embedded" for weights that come inside this package, "own" for a backbone that is a file."""
     weights_file: str
     """File of the default weights, without the classifier."""
     weights_url: str | None
@@ -94,26 +78,92 @@ class BackboneSpec:
     """What a user asks for: a backbone, its arguments, and where its weights come from.
 
     Raises:
-        BackboneError: If the name is unknown, or an argument is refused or unknown.
+        BackboneError: If there is no such backbone, or an argument is refused or unknown.
+        InputError: If the preprocessing cannot be read.
     """
 
     name: str = DEFAULT_BACKBONE
-    """A name of the catalogue."""
+    """A name of the catalogue, or a file: see `extract.backbone_files`."""
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     """Arguments for its builder, such as {"alpha": 0.35}."""
     weights: str = "imagenet"
-    """"imagenet" (the catalogue's default weights), "random" (seeded), or a path."""
+    """"imagenet" (the catalogue's default weights), "random" (seeded), or a path; "own" for a
+    backbone that is a file."""
+    preprocessing: str | None = None
+    """What is done to pixels for a backbone that is a file: see `parse_preprocessing`."""
 
     def __post_init__(self) -> None:
-        item = entry(self.name)
-        checked = {name: _checked(item, name, value) for name, value in self.arguments.items()}
-        object.__setattr__(self, "arguments", checked)
+        if self.kind == "catalogue":
+            item = entry(self.name)
+            checked = {name: _checked(item, name, value) for name, value in self.arguments.items()}
+            object.__setattr__(self, "arguments", checked)
+        else:
+            self._check_file()
+        if self.preprocessing is not None:
+            self._check_preprocessing(self.preprocessing)
+
+    def _check_file(self) -> None:
+        object.__setattr__(self, "name", located(self.name))
+        if self.arguments:
+            raise BackboneError(
+                f"{self.name} takes no arguments. Received: {', '.join(self.arguments)}"
+            )
+        if self.weights not in ("imagenet", OWN):
+            raise BackboneError(
+                f"The weights of {self.name} are its own: leave --weights out. "
+                f"Received: {self.weights}"
+            )
+        object.__setattr__(self, "weights", OWN)
+        if self.kind == "graph" and self.preprocessing is None:
+            raise BackboneError(
+                f"{self.name} does not say what it expects of pixels. Give --preprocessing {MODES}"
+            )
+
+    def _check_preprocessing(self, text: str) -> None:
+        if self.kind in ("catalogue", "hub"):
+            raise BackboneError(
+                f"{self.name} brings its own preprocessing: leave --preprocessing out. "
+                f"Received: {text}"
+            )
+        parse_preprocessing(text)
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is of the catalogue, or which kind of file."""
+        return kind_of(self.name)
+
+    @property
+    def title(self) -> str:
+        """What people call it: its name, or that of its file."""
+        return self.name if self.kind == "catalogue" else Path(self.name).name
 
     @property
     def changed_arguments(self) -> dict[str, Argument]:
         """The arguments that differ from their defaults; these belong into a recipe."""
-        known = entry(self.name).arguments
+        known = entry(self.name).arguments if self.arguments else {}
         return {name: value for name, value in self.arguments.items() if value != known[name]}
+
+    @property
+    def locators(self) -> dict[str, Any]:
+        """Say it as JSON values; `located_at` reads them."""
+        facts = {"name": self.name, "arguments": dict(self.arguments), "weights": self.weights}
+        return (
+            facts if self.preprocessing is None else facts | {"preprocessing": self.preprocessing}
+        )
+
+    @classmethod
+    def located_at(cls, locators: Mapping[str, Any], weights: str | None = None) -> Self:
+        """Read what `locators` wrote.
+
+        Args:
+            locators: What a store or a model says of its backbone.
+            weights: Where the file with the weights is now, if it is not where it was: of a
+                backbone that is a file, the file itself.
+        """
+        facts = dict(locators)
+        if weights is not None:
+            facts["name" if facts["weights"] == OWN else "weights"] = weights
+        return cls(**facts)
 
 
 def _checked(item: BackboneEntry, name: str, value: Argument) -> Argument:

@@ -172,35 +172,41 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
 
 
 @app.command()
-def backbones(json: Json = False) -> None:
+def backbones(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One of them, or a file.")
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Only names that have this in them.")
+    ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="List the layer outputs of NAME, and what each costs."),
+    ] = False,
+    backbone_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the backbones: input, feature width, parameters, and whether weights are here.
 
-    Example: python -m extract backbones
-    """
-    from extract.backbones import catalogue, weights_state
+    With --layers: the layer outputs of one, with shape, size, and the share of the forward time
+    that has passed when each is there.
 
-    rows = [(entry, weights_state(entry)) for entry in catalogue().values()]
+    Example: python -m extract backbones mobilenet_v2 --layers
+    """
+    from extract import cli_backbones
+
     screen = Screen(json)
-    words = {"yes": "yes", "variant": "of a variant", "no": "no"}
-    screen.table(
-        ["name", "input", "features", "parameters", "weights here"],
-        [[e.name, e.image_size, e.features, e.parameters, words[state]] for e, state in rows],
-    )
-    screen.next("extract", "run", "photos", "--backbone", "mobilenet_v2")
-    screen.finish(
-        {
-            "backbones": [
-                {
-                    "name": e.name,
-                    "image_size": e.image_size,
-                    "features": e.features,
-                    "parameters": e.parameters,
-                    "weights": state,
-                }
-                for e, state in rows
-            ]
-        }
-    )
+    if layers:
+        cli_backbones.show_layers(screen, name, backbone_arg or [], image_size)
+    else:
+        cli_backbones.show_catalogue(screen, name, search)
 
 
 @app.command()

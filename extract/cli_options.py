@@ -16,13 +16,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def run_options(
     backbone: Annotated[
-        str, typer.Option(help="A name that `python -m extract backbones` lists.")
+        str,
+        typer.Option(
+            help="A name that `python -m extract backbones` lists; a .keras, .onnx or .xml file, "
+            "or a SavedModel's folder; hub:NAME, or a preset's folder."
+        ),
     ] = "mobilenet_v2",
     backbone_arg: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
     ] = None,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="Of pixels, for a backbone that is a file: none (0..255), tf, torch, caffe, or "
+            "mean=…,std=… in 0..1.",
+        ),
+    ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
@@ -31,8 +43,8 @@ def run_options(
         list[str] | None,
         typer.Option(
             metavar="NAME[:POOLING]",
-            help="Layer output to keep, pooled by avg, max, flatten or none; repeatable. "
-            "(default: the last map, averaged)",
+            help="Layer output to keep, pooled by avg, max, flatten, none, cls or patches; "
+            "repeatable. (default: the last map, averaged)",
         ),
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type on disk: float32 or float16.")] = "float32",
@@ -53,17 +65,28 @@ def run_options(
     format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
     engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
     interpolation: Annotated[
-        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
-    ] = "bilinear",
+        str | None,
+        typer.Option(
+            help="Of the resize: bilinear, nearest or bicubic. (default: bilinear, or as the "
+            "preset says)"
+        ),
+    ] = None,
     antialias: Annotated[
-        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
-    ] = False,
+        bool | None,
+        typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
+    ] = None,
     crop_to_aspect_ratio: Annotated[
-        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
+        ),
+    ] = None,
     pad_to_aspect_ratio: Annotated[
-        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."
+        ),
+    ] = None,
     exif_orientation: Annotated[
         bool, typer.Option(help="Turn pictures as their EXIF tag says.")
     ] = True,
@@ -90,6 +113,7 @@ def run_options(
         backbone=backbone,
         arguments=parse_arguments(backbone_arg or []),
         weights=weights,
+        preprocessing=preprocessing,
         image_size=image_size,
         layers=layer or [],
         dtype=dtype,

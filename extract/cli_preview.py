@@ -34,17 +34,24 @@ def preview(
         int | None, typer.Option(help="Side in pixels. (default: what the backbone was made for)")
     ] = None,
     interpolation: Annotated[
-        str, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
-    ] = "bilinear",
+        str | None, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
+    ] = None,
     antialias: Annotated[
-        bool, typer.Option("--antialias", help="Widen the kernel when an image shrinks.")
-    ] = False,
+        bool | None,
+        typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
+    ] = None,
     crop_to_aspect_ratio: Annotated[
-        bool, typer.Option("--crop-to-aspect-ratio", help="Crop to a square first.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
+        ),
+    ] = None,
     pad_to_aspect_ratio: Annotated[
-        bool, typer.Option("--pad-to-aspect-ratio", help="Pad to a square first.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."
+        ),
+    ] = None,
     exif_orientation: Annotated[
         bool, typer.Option(help="Turn pictures as their EXIF tag says.")
     ] = True,
@@ -54,14 +61,14 @@ def preview(
 
     Example: python -m extract preview photos --augment flip,rotation=0.1,crop=0.8
     """
+    from extract.backbone_pixels import pixel_policy
     from extract.backbones import BackboneSpec
-    from extract.plan import default_size
     from extract.preview import preview as draw
-    from extract.recipe import PixelPolicy
 
-    policy = PixelPolicy(
-        image_size=default_size(BackboneSpec(name=backbone), image_size),
-        interpolation=interpolation,  # type: ignore[arg-type]
+    policy = pixel_policy(
+        BackboneSpec(name=backbone),
+        image_size=image_size,
+        interpolation=interpolation,
         antialias=antialias,
         crop_to_aspect_ratio=crop_to_aspect_ratio,
         pad_to_aspect_ratio=pad_to_aspect_ratio,

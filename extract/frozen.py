@@ -21,17 +21,18 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from extract.api import extract_listing
 from extract.assemble import Draft, Place
+from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
 from extract.cores import num_cores
 from extract.errors import ImageError, InputError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.pixels import decoder_signature
-from extract.plan import Plan, Settings, check_recipe, default_size, make_plan
+from extract.plan import Plan, Settings, check_recipe, make_plan
 from extract.prepared import WEIGHTS_WORDS, cache_folder
 from extract.progress import Silent
 from extract.reading import FileBytes, read, read_item
-from extract.recipe import LayerRequest, PixelPolicy, digest_json
+from extract.recipe import LayerRequest, digest_json
 from extract.sources.arrays import list_arrays
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
@@ -65,10 +66,10 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         weights: str | Path = "imagenet",
         image_size: int | None = None,
         layers: str | Sequence[str] = (),
-        interpolation: str = "bilinear",
-        antialias: bool = False,
-        crop_to_aspect_ratio: bool = False,
-        pad_to_aspect_ratio: bool = False,
+        interpolation: str | None = None,
+        antialias: bool | None = None,
+        crop_to_aspect_ratio: bool | None = None,
+        pad_to_aspect_ratio: bool | None = None,
         engine: str = "auto",
         store: str | Path | None = None,
     ) -> None:
@@ -153,9 +154,10 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         layers = [self.layers] if isinstance(self.layers, str) else self.layers
         return Settings(
             spec=spec,
-            pixels=PixelPolicy(
-                image_size=default_size(spec, self.image_size),
-                interpolation=self.interpolation,  # type: ignore[arg-type]
+            pixels=pixel_policy(
+                spec,
+                image_size=self.image_size,
+                interpolation=self.interpolation,
                 antialias=self.antialias,
                 crop_to_aspect_ratio=self.crop_to_aspect_ratio,
                 pad_to_aspect_ratio=self.pad_to_aspect_ratio,

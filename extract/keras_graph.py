@@ -12,17 +12,21 @@ features are off by a tenth. As a ReverseSequence it is left alone, for 1 % of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract import backbones
-from extract.backbones import PREPROCESSING, Argument, BackboneEntry, BackboneSpec
+from extract.backbone_files import file_of
+from extract.backbones import Argument, BackboneEntry, BackboneSpec
 from extract.errors import BackboneError
 from extract.identity import outputs
 from extract.keras_weights import load
+from extract.preprocessing import PREPROCESSING, parse_preprocessing
 from extract.recipe import Column, DType, LayerRequest, Preprocessing
+from extract.tokens import patch_tokens
 
 if TYPE_CHECKING:
     import keras
@@ -53,9 +57,15 @@ class Built:
     preprocessing: Preprocessing
     """What `feature_model` puts before `model`."""
     weights_path: Path | None
-    """The file that was loaded; None where the weights are random."""
+    """The file or folder that was loaded; None where the weights are random."""
     arguments: dict[str, Argument]
     """Arguments that differ from the defaults of the backbone."""
+    files: tuple[Path, ...] = ()
+    """The files in `weights_path`, if it is a folder."""
+    patches: int | None = None
+    """Tokens that are patches of the image; None where only their number tells."""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Shapes of layers' outputs, without the batch axis, where Keras is told wrong ones."""
 
     @property
     def layers(self) -> list[LayerRow]:
@@ -89,6 +99,12 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
             "Keras is set to channels_first images, and headstart works with channels_last. Set "
             "image_data_format in keras.json, or call keras.config.set_image_data_format."
         )
+    if spec.kind == "keras":
+        return _build_file(spec, image_size)
+    if spec.kind == "hub":
+        from extract import hub
+
+        return hub.build(spec, image_size)
     item = backbones.entry(spec.name)
     model, path = load(spec, image_size)
     model.trainable = False
@@ -99,6 +115,40 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
         preprocessing=PREPROCESSING[item.preprocessing],
         weights_path=path,
         arguments=spec.changed_arguments,
+    )
+
+
+def _build_file(spec: BackboneSpec, image_size: int) -> Built:
+    from extract.keras_models import load_keras
+
+    path = file_of(spec.name)
+    steps = parse_preprocessing(spec.preprocessing or "none")
+    model = load_keras(path, image_size)
+    model.trainable = False
+    return Built(
+        entry=entry_of(model, spec, image_size),
+        model=model,
+        image_size=image_size,
+        preprocessing=steps,
+        weights_path=path,
+        arguments={},
+    )
+
+
+def entry_of(model: keras.Model, spec: BackboneSpec, image_size: int) -> BackboneEntry:
+    """Return what the catalogue would say of a backbone that is a file."""
+    return BackboneEntry(
+        name=spec.title,
+        class_name=type(model).__name__,
+        module=type(model).__module__,
+        image_size=image_size,
+        features=int(model.outputs[0].shape[-1]),
+        parameters=model.count_params(),
+        preprocessing="none",
+        arguments={},
+        default_weights="own",
+        weights_file=spec.name,
+        weights_url=None,
     )
 
 
@@ -127,8 +177,14 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
     )
     maps = backbone(_preprocess(pixels, built.preprocessing), training=False)
     by_operation = dict(zip(wanted, keras.tree.flatten(maps), strict=True))
+    shapes = {row.index: row.shape for row in layers_table(built)}
     features = [
-        _pooling(column.pooling, by_operation[column.operation], f"column_{number}")
+        _pooling(
+            column.pooling,
+            by_operation[column.operation],
+            f"column_{number}",
+            _cropping(column.pooling, shapes[column.operation], built.patches),
+        )
         for number, column in enumerate(columns)
     ]
     return keras.Model(pixels, features, name="features")
@@ -142,7 +198,8 @@ def resolve(
     Args:
         built: The backbone.
         requests: Layers by their names in a fresh process. None at all, or one without a layer,
-            means the last map; one without a pooling means `avg`, or `none` for a vector.
+            means the last map (of several outputs, the first); one without a pooling means
+            `avg`, or `none` for a vector.
         dtype: Type on disk of the columns.
 
     Raises:
@@ -163,8 +220,25 @@ def resolve(
                 f"Layer {name} of {built.entry.name} gives shape {row.shape}, which "
                 f"{pooling} cannot pool. Ask for {name}:none or {name}:flatten."
             )
+        if pooling in ("cls", "patches"):
+            _check_tokens(built, row, pooling)
         columns.append(Column(operation=row.index, layer=name, pooling=pooling, dtype=dtype))
     return list(dict.fromkeys(columns))
+
+
+def _check_tokens(built: Built, row: LayerRow, pooling: str) -> None:
+    """Raise `BackboneError` unless a layer gives tokens that can be pooled so."""
+    if len(row.shape) != 2 or row.shape[0] is None:
+        raise BackboneError(
+            f"Layer {row.name} of {built.entry.name} gives shape {row.shape}, and {pooling} pools "
+            f"tokens (number, channels). Ask for {row.name}:avg or {row.name}:none."
+        )
+    others = row.shape[0] - patch_tokens(row.shape[0], built.patches)
+    if pooling == "cls" and others < 1:
+        raise BackboneError(
+            f"Layer {row.name} of {built.entry.name} gives {row.shape[0]} tokens, all of them "
+            f"patches: there is no class token. Ask for {row.name}:patches."
+        )
 
 
 def layers_table(built: Built) -> list[LayerRow]:
@@ -174,7 +248,7 @@ def layers_table(built: Built) -> list[LayerRow]:
             index=index,
             name=operation.name,
             class_name=type(operation).__name__,
-            shape=tuple(tensors[0].shape[1:]),
+            shape=built.shapes.get(operation.name, tuple(tensors[0].shape[1:])),
         )
         for index, (operation, tensors) in enumerate(
             zip(built.model.operations, outputs(built.model), strict=True)
@@ -197,15 +271,40 @@ def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasT
     return keras.layers.Rescaling(list(steps.scale), list(steps.offset), name="preprocessing")(x)
 
 
-def _pooling(pooling: str, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+def row_shape(built: Built, column: Column) -> tuple[int, ...]:
+    """Return the shape of one row of a column."""
+    shape = next(row.shape for row in layers_table(built) if row.index == column.operation)
+    sides = tuple(side or 0 for side in shape)
+    if column.pooling == "none":
+        return sides
+    return (math.prod(sides),) if column.pooling == "flatten" else sides[-1:]
+
+
+def _cropping(
+    pooling: str, shape: tuple[int | None, ...], patches: int | None
+) -> tuple[int, int] | None:
+    """Return how many tokens to leave out before and after those that are pooled."""
+    if pooling not in ("cls", "patches"):
+        return None
+    tokens = shape[0] or 0
+    return (0, tokens - 1) if pooling == "cls" else (tokens - patch_tokens(tokens, patches), 0)
+
+
+def _pooling(
+    pooling: str, x: keras.KerasTensor, name: str, cropping: tuple[int, int] | None
+) -> keras.KerasTensor:
     """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels)."""
     import keras
 
     axes = "1D" if len(x.shape) == 3 else "2D"
+    if cropping is not None:
+        x = keras.layers.Cropping1D(cropping, dtype="float32", name=f"{name}_{pooling}")(x)
     layers = {
         "avg": f"GlobalAveragePooling{axes}",
         "max": f"GlobalMaxPooling{axes}",
         "flatten": "Flatten",
         "none": "Identity",
+        "cls": "GlobalAveragePooling1D",  # of one token
+        "patches": "GlobalAveragePooling1D",
     }
     return getattr(keras.layers, layers[pooling])(dtype="float32", name=name)(x)

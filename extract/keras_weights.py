@@ -57,25 +57,25 @@ def load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
     """
     item = backbones.entry(spec.name)
     if spec.weights == "random":
-        return _freshly(partial(_random, spec, size)), None
+        return freshly(partial(_random, spec, size)), None
     if spec.weights not in ("imagenet", item.default_weights):
         path = Path(spec.weights).expanduser()
         if not path.is_file():
             raise BackboneError(
                 f"There is no weights file {path}. Give --weights a file, imagenet or random."
             )
-        return _freshly(partial(_from_file, spec, size, path)), path
+        return freshly(partial(_from_file, spec, size, path)), path
     if item.default_weights == "embedded":
         path = Path(backbones.__file__).with_name(item.weights_file)
-        return _freshly(partial(_from_file, spec, size, path)), path
+        return freshly(partial(_from_file, spec, size, path)), path
     try:
-        return _freshly(partial(_imagenet, spec, size))
+        return freshly(partial(_imagenet, spec, size))
     except _MissingFile as missing:
         _download(missing.request)
-    return _freshly(partial(_imagenet, spec, size))
+    return freshly(partial(_imagenet, spec, size))
 
 
-def _freshly(make: Callable[[], T]) -> T:
+def freshly(make: Callable[[], T]) -> T:
     """Return what `make` returns in a new thread, where Keras is as in a new process."""
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as thread:
         # Weights of 224 pixels for other sizes are what is wanted; `weights_path` tells them.
@@ -105,7 +105,7 @@ def _architecture(
         raise  # ours, about the weights file
     except (ValueError, TypeError) as error:
         raise BackboneError(
-            f"{_asked(spec)} cannot be built for images of {size} pixels: {_line(error)}"
+            f"{_asked(spec)} cannot be built for images of {size} pixels: {one_line(error)}"
         ) from error
 
 
@@ -115,7 +115,7 @@ def _asked(spec: BackboneSpec) -> str:
     return f"{spec.name} with {arguments}" if arguments else spec.name
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return the first line of a message that may have many."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
 
@@ -208,7 +208,7 @@ def _imagenet(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path]:
             model = _architecture(spec, size, weights="imagenet")
     except OSError as error:  # h5py's, for what is no HDF5 file
         raise BackboneError(
-            f"{found[-1]} cannot be read: {_line(error)}. Delete it, and run again."
+            f"{found[-1]} cannot be read: {one_line(error)}. Delete it, and run again."
         ) from error
     return flat(model), found[-1]
 
@@ -246,7 +246,7 @@ def _download(request: _Request) -> None:
             os.replace(file, request.path)
     except Exception as error:  # Keras raises a bare Exception when the network fails
         raise BackboneError(
-            f"The weights {request.name} could not be downloaded ({_line(error)}). Download "
+            f"The weights {request.name} could not be downloaded ({one_line(error)}). Download "
             f"{request.url} to {request.path} yourself, or give --weights random or a path."
         ) from error
     finally:
@@ -262,7 +262,7 @@ def _from_file(spec: BackboneSpec, size: int, path: Path) -> keras.Model:
         top = _with_top(spec, path)
         if top is None or not _copy_weights(top, model):
             raise BackboneError(
-                f"{path} does not hold weights of {_asked(spec)}: {_line(error)}"
+                f"{path} does not hold weights of {_asked(spec)}: {one_line(error)}"
             ) from error
     if _scaled_for_imagenet(model):
         model = _with_imagenet_graph(spec, size, model)

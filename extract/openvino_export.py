@@ -29,8 +29,15 @@ def export(model: keras.Model, path: Path) -> None:
         return
     import openvino as ov
 
+    ov.save_model(converted(model), path, compress_to_fp16=False)
+
+
+def converted(model: keras.Model) -> Any:
+    """Return `model` as OpenVINO's, on the TensorFlow backend."""
+    import openvino as ov
+
     traced = _traced(model)
-    ov.save_model(_with_outputs(ov.convert_model(traced), traced), path, compress_to_fp16=False)
+    return _with_outputs(ov.convert_model(traced), traced)
 
 
 def _traced(model: keras.Model) -> Any:

@@ -28,6 +28,7 @@ from extract.lazy_engine import LazyEngine
 from extract.plan import Plan
 from extract.progress import Reporter, Ticker
 from extract.reading import FileBytes, read
+from extract.scaling import Brightness
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
@@ -116,6 +117,7 @@ class Extraction:
         self._copies: dict[str, list[int]] = {}
         """Image key → the items that earlier runs, or this one's first look, know to have it; only
         of images whose bytes may be needed."""
+        self._brightness = Brightness()
         self._ticker = Ticker(len(listing.items))
         self.assemblers = self._assemblers()
         self._taken = self._take_shards()
@@ -355,6 +357,8 @@ class Extraction:
             if result is not None:
                 facts = result.facts
             views = (result and result.views) or {}
+            if 0 in views:
+                self._brightness.check(views[0])
             if batch.pixels and len(batch.pixels) + len(views) > self.engine.batch_size:
                 yield batch
                 batch = Batch()

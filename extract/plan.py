@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from extract import backbones
 from extract.augment import Augmentation
+from extract.backbone_files import OWN
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError, InputError, StaleStoreError
 from extract.items import FILES, SCHEMES
@@ -135,8 +135,7 @@ class Plan:
 
     def backbone(self) -> dict[str, Any]:
         """Return the locators that are written beside the recipe's key."""
-        spec = self.settings.spec
-        return {"name": spec.name, "arguments": dict(spec.arguments), "weights": spec.weights}
+        return self.settings.spec.locators
 
 
 def make_plan(
@@ -156,7 +155,7 @@ def make_plan(
         BackboneError: If the backbone or its weights cannot be had.
     """
     _check_backbone(settings, known, store)
-    kind = _engine_kind(settings.engine, known)
+    kind = _engine_kind(settings, known)
     request = _request(settings, settings.layers or (LayerRequest(),))
     prepared = _prepare(request, kind, reporter, keep)
     columns = _all_views(with_dtype(prepared.columns, settings.dtype), settings)
@@ -195,9 +194,10 @@ def _check_backbone(settings: Settings, known: Known, store: str) -> None:
         raise BackboneError(
             f"There is no weights file {weights}. Give --weights a file, imagenet or random"
         )
-    stored = known.head.backbone.get("name") if known.head else None
-    if stored not in (None, settings.spec.name):
-        raise StaleStoreError(store, "backbone", stored, settings.spec.name)
+    stored = known.head.backbone if known.head else {}
+    named = OWN not in (settings.spec.weights, stored.get("weights"))  # files may move
+    if named and stored.get("name") not in (None, settings.spec.name):
+        raise StaleStoreError(store, "backbone", stored["name"], settings.spec.name)
 
 
 def check_recipe(stored: Recipe, wanted: Recipe, store: str) -> None:
@@ -206,9 +206,15 @@ def check_recipe(stored: Recipe, wanted: Recipe, store: str) -> None:
         raise StaleStoreError(store, *difference)
 
 
-def _engine_kind(choice: EngineChoice, known: Known) -> EngineKind:
-    if choice != "auto":
-        return choice
+def _engine_kind(settings: Settings, known: Known) -> EngineKind:
+    if settings.spec.kind == "graph":
+        if settings.engine == "keras":
+            raise BackboneError(
+                f"{settings.spec.title} is a frozen graph, which OpenVINO runs. Leave --engine out"
+            )
+        return "openvino"
+    if settings.engine != "auto":
+        return settings.engine
     if known.head is not None:
         return "openvino" if known.head.signature["engine"] == "openvino" else "keras"
     return "keras" if _has_accelerator() else "openvino"
@@ -233,7 +239,7 @@ def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool)
         return found
     if kind == "openvino":
         often = "once" if keep else "for this plan only"
-        reporter.note(f"Converting {request.spec.name} for OpenVINO, {often} (about 15 s) …")
+        reporter.note(f"Converting {request.spec.title} for OpenVINO, {often} (about 15 s) …")
     return prepare(request, kind, keep)
 
 
@@ -300,11 +306,6 @@ def default_store(images: Any) -> Path:
         path = path if path.name not in ("", "..") else path.resolve()
         path = path.with_suffix("") if path.suffix.lower() in FILES and not path.is_dir() else path
     return path.with_name(path.name + ".features")
-
-
-def default_size(spec: BackboneSpec, asked: int | None) -> int:
-    """Return the asked size, or the one that the backbone was made for."""
-    return asked if asked is not None else backbones.entry(spec.name).image_size
 
 
 def versions() -> Mapping[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -18,12 +17,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extract import frozen_graphs
+from extract.backbone_files import file_of
 from extract.errors import BackboneError, HeadstartError
 from extract.prepared import (
     EngineKind,
@@ -32,6 +33,7 @@ from extract.prepared import (
     cache_folder,
     cached,
     exporter,
+    file_facts,
     place_of,
     read,
 )
@@ -63,8 +65,14 @@ def prepare(request: Request, kind: EngineKind, keep: bool = True) -> Prepared:
         return found
     scratch = _scratch() if keep else Path(tempfile.mkdtemp(prefix="headstart-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    if kind == "keras":
-        _describe(*build(request), scratch)
+    if request.spec.kind == "graph":
+        frozen_graphs.convert(request, probes_for(request), scratch)
+    elif kind == "keras":
+        built, columns, _ = build(request)
+        _check_scaling(built, request, probes_for(request))
+        _describe(built, columns, scratch)
+    elif _registered_here(request):
+        _convert(request, probes_for(request), scratch)
     else:
         _in_child(request, scratch)
     if not keep:
@@ -103,30 +111,43 @@ def _publish(scratch: Path, request: Request, kind: EngineKind) -> None:
 
 
 def _in_child(request: Request, scratch: Path) -> None:
+    # The pixels are made here while the child imports Keras; the run needs the pictures once more.
+    in_child(["extract.prepare", str(scratch)], lambda: _message(request, probes_for(request)))
+
+
+def in_child(words: Sequence[str], message: Callable[[], bytes]) -> str:
+    """Run `python -m WORDS` with a Keras that can export, and return what it prints.
+
+    Args:
+        words: A module whose `main` is `serve`, and its arguments.
+        message: Called once the child is on its way; what it returns is the child's stdin.
+
+    Raises:
+        BackboneError: What the child raised on purpose.
+    """
     environment = {**os.environ, **QUIET, "KERAS_BACKEND": exporter(), "CUDA_VISIBLE_DEVICES": ""}
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "extract.prepare", str(scratch)],
+        [sys.executable, "-m", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
     ) as child:
         try:
-            # Made here while the child imports Keras; the run needs the pictures once more.
-            pixels = probe_pixels(PixelPolicy(image_size=request.image_size))
-            written, noted = child.communicate(_message(request, pixels))
+            written, noted = child.communicate(message())
         except BaseException:
             child.kill()
             raise
-    words = written.decode(errors="replace")
-    if child.returncode == 1 and words.startswith("error: "):
-        raise BackboneError(words.removeprefix("error: ").strip())
+    said = written.decode(errors="replace")
+    if child.returncode == 1 and said.startswith("error: "):
+        raise BackboneError(said.removeprefix("error: ").strip())
     if child.returncode != 0:
         tail = noted.decode(errors="replace")[-4000:]
-        raise RuntimeError(f"extract.prepare ended with {child.returncode}:\n{tail}")
+        raise RuntimeError(f"{words[0]} ended with {child.returncode}:\n{tail}")
+    return said
 
 
 def _message(request: Request, pixels: np.ndarray) -> bytes:
@@ -142,8 +163,18 @@ def _understood(message: bytes) -> tuple[Request, np.ndarray]:
 
 
 def build(request: Request) -> tuple[Built, list[Column], keras.Model]:
-    """Build a backbone in this process: itself, its columns, and the graph from pixels to them."""
+    """Build a backbone in this process: itself, its columns, and the graph from pixels to them.
+
+    Raises:
+        BackboneError: If it cannot be had, or is a frozen graph: that never becomes Keras layers.
+    """
     from extract import keras_graph
+
+    if request.spec.kind == "graph":
+        raise BackboneError(
+            f"{request.spec.title} is a frozen graph, which cannot become Keras layers: predict, "
+            f"evaluate and pack work with it, export does not"
+        )
 
     built = keras_graph.build(request.spec, request.image_size)
     resolved = keras_graph.resolve(built, request.layers)
@@ -151,38 +182,49 @@ def build(request: Request) -> tuple[Built, list[Column], keras.Model]:
     return built, columns, keras_graph.feature_model(built, columns)
 
 
-def _describe(built: Built, columns: Sequence[Column], model: keras.Model, scratch: Path) -> None:
+def _registered_here(request: Request) -> bool:
+    """Tell whether a file has classes that only this process knows, and no child would."""
+    if request.spec.kind != "keras":
+        return False
+    from extract.keras_files import look_through
+
+    return bool(look_through(file_of(request.spec.name)).custom)
+
+
+def _check_scaling(built: Built, request: Request, probes: np.ndarray) -> None:
+    """Refuse a user's model that would see pixels in another scale than in its training."""
+    if request.spec.kind == "keras":
+        from extract.scaling import check_scaling
+
+        check_scaling(file_of(request.spec.name), built.model, built.preprocessing, probes)
+
+
+def _describe(built: Built, columns: Sequence[Column], scratch: Path) -> None:
     """Write `prepared.json` for what is in `scratch`."""
-    from extract import identity
+    from extract import identity, keras_graph
 
     prepared = Prepared(
         graph_digest=identity.graph_digest(built.model),
         weights_digest=identity.weights_digest(built.model),
         arguments=dict(built.arguments),
         preprocessing=built.preprocessing,
-        columns=tuple(
-            (column, tuple(output.shape[1:]))
-            for column, output in zip(columns, model.outputs, strict=True)
-        ),
-        weights=_weights_facts(built.weights_path),
+        columns=tuple((column, keras_graph.row_shape(built, column)) for column in columns),
+        weights=_weights_facts(built),
         folder=scratch,
         files={p.name: sha256(p.read_bytes()) for p in sorted(scratch.glob("graph.*"))},
     )
     (scratch / "prepared.json").write_bytes(seal("prepared", prepared.to_json()))
 
 
-def _weights_facts(path: Path | None) -> dict[str, Any]:
-    if path is None:
+def _weights_facts(built: Built) -> dict[str, Any]:
+    if built.weights_path is None:
         return {}
-    facts = path.stat()
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "path": str(path.resolve()),
-        "size": facts.st_size,
-        "mtime_ns": facts.st_mtime_ns,
-        "sha256": digest,
-    }
+    return file_facts(built.weights_path, built.files or (built.weights_path,))
+
+
+def probes_for(request: Request) -> np.ndarray:
+    """Return the synthetic probes, resized as by default."""
+    return probe_pixels(PixelPolicy(image_size=request.image_size))
 
 
 def probe_pixels(policy: PixelPolicy) -> np.ndarray:
@@ -201,6 +243,7 @@ def _convert(request: Request, pixels: np.ndarray, scratch: Path) -> None:
     from extract.engines.openvino import OpenVINOEngine
 
     built, columns, model = build(request)
+    _check_scaling(built, request, pixels)
     openvino_export.export(model, scratch / "graph.xml")
     # Operation by operation: no second trace, and nothing shared with what was converted.
     outputs = keras.tree.flatten(model(pixels, training=False))
@@ -212,7 +255,7 @@ def _convert(request: Request, pixels: np.ndarray, scratch: Path) -> None:
                 f"OpenVINO differs from Keras by {distance:.1e} relative at {column.name}, "
                 f"expected at most {PARITY:.0e}. Give --engine keras"
             )
-    _describe(built, columns, model, scratch)
+    _describe(built, columns, scratch)
 
 
 def travel_light() -> None:
@@ -228,19 +271,23 @@ def travel_light() -> None:
     gc.disable()
 
 
-def main() -> int:
-    """Serve `_in_child`: `_message` on stdin, the result in the folder that argv names."""
+def serve(work: Callable[[bytes], None]) -> int:
+    """Be the child of `in_child`: import Keras, do the work, say an error in one line."""
     travel_light()
     importlib.import_module("keras")  # takes seconds, in which the parent makes the probes
     try:
-        _convert(*_understood(sys.stdin.buffer.read()), Path(sys.argv[1]))
+        work(sys.stdin.buffer.read())
     except HeadstartError as error:
         print(f"error: {error}")
         return 1
     return 0
 
 
-if __name__ == "__main__":
-    status = main()
+def leave(status: int) -> None:
+    """End a child: TensorFlow would take half a second to take itself apart."""
     sys.stdout.flush()
-    os._exit(status)  # TensorFlow would take half a second to take itself apart
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    leave(serve(lambda message: _convert(*_understood(message), Path(sys.argv[1]))))

@@ -10,6 +10,7 @@ only while its files and the weights file have the digests that its record names
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from extract import backbones
+from extract.backbone_files import OWN
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError, DamagedStoreError, StoreFormatError
 from extract.recipe import Column, DType, LayerRequest, Preprocessing, digest_json
@@ -27,8 +29,8 @@ from extract.store.files import sha256
 from extract.store.records import unseal
 
 EngineKind = Literal["openvino", "keras"]
-PREPARE_VERSION = 1
-WEIGHTS_WORDS = ("imagenet", "random")
+PREPARE_VERSION = 2
+WEIGHTS_WORDS = ("imagenet", "random", OWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "spec": asdict(self.spec) | {"arguments": dict(self.spec.arguments)},
+            "spec": self.spec.locators,
             "image_size": self.image_size,
             "layers": [[layer.layer, layer.pooling] for layer in self.layers],
         }
@@ -51,7 +53,7 @@ class Request:
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
         return cls(
-            spec=BackboneSpec(**facts["spec"]),
+            spec=BackboneSpec.located_at(facts["spec"]),
             image_size=facts["image_size"],
             layers=tuple(LayerRequest(*layer) for layer in facts["layers"]),
         )
@@ -68,7 +70,8 @@ class Prepared:
     columns: tuple[tuple[Column, tuple[int, ...]], ...]
     """Each column (float32) with the shape of one row."""
     weights: Mapping[str, Any]
-    """path, size, mtime_ns and sha256 of the weights file; empty where there is none."""
+    """path of the weights file or of the backbone, with "files": path, size, mtime_ns and sha256
+    of each file that it consists of; empty where there is none."""
     folder: Path
     files: Mapping[str, str]
     """SHA-256 of the graph's files; none where the engine is Keras."""
@@ -160,19 +163,38 @@ def _weights_locator(spec: BackboneSpec) -> str:
     return spec.weights if spec.weights in WEIGHTS_WORDS else os.path.abspath(spec.weights)
 
 
+def file_facts(place: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """Return what a record remembers of the files that a backbone or its weights consist of."""
+    return {"path": str(place.resolve()), "files": [_file_facts(path) for path in files]}
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    facts = path.stat()
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "path": str(path.resolve()),
+        "size": facts.st_size,
+        "mtime_ns": facts.st_mtime_ns,
+        "sha256": digest,
+    }
+
+
 def _weights_unchanged(spec: BackboneSpec, weights: Mapping[str, Any]) -> bool:
-    """Compare the weights file with what was prepared: by size and time, else by its bytes."""
-    if not weights:
-        return True
-    path = Path(weights["path"])
+    """Compare the weights' files with what was prepared: by size and time, else by their bytes."""
+    return all(_unchanged(spec, facts) for facts in weights.get("files", []))
+
+
+def _unchanged(spec: BackboneSpec, file: Mapping[str, Any]) -> bool:
+    path = Path(file["path"])
     try:
         facts = path.stat()
     except OSError:
         # The converted graph still is the named weights; a path that is gone is an error.
-        return spec.weights in WEIGHTS_WORDS
-    if (facts.st_size, facts.st_mtime_ns) == (weights["size"], weights["mtime_ns"]):
+        return spec.weights in ("imagenet", "random")
+    if (facts.st_size, facts.st_mtime_ns) == (file["size"], file["mtime_ns"]):
         return True
-    return sha256(path.read_bytes()) == weights["sha256"]
+    return sha256(path.read_bytes()) == file["sha256"]
 
 
 def exporter() -> str:

@@ -21,7 +21,7 @@ from extract.errors import InputError, StoreFormatError
 RECIPE_VERSION = 1
 
 Interpolation = Literal["bilinear", "nearest", "bicubic"]
-Pooling = Literal["avg", "max", "flatten", "none"]
+Pooling = Literal["avg", "max", "flatten", "none", "cls", "patches"]
 DType = Literal["float32", "float16"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -190,7 +190,8 @@ class Column:
     """One kept array of features: a layer output, how it is pooled, which view, which type."""
 
     operation: int
-    """Position of the operation in the backbone's topological order."""
+    """Position of the operation in the backbone's topological order; in a frozen graph a number
+    made of its name, which is part of the graph's file."""
     layer: str
     """Its name in a fresh process: for people, not part of the column's identity."""
     pooling: Pooling = "avg"
@@ -269,7 +270,7 @@ class LayerRequest:
         Raises:
             InputError: If the pooling is unknown.
         """
-        match = re.fullmatch(r"([^:]+)(?::([^:]*))?", text)
+        match = re.fullmatch(r"([^:].*?)(?::([^:]*))?", text)
         if match is None:
             raise InputError(f"--layer takes NAME or NAME:POOLING. Received: {text!r}")
         layer, pooling = match.groups()

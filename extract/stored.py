@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from extract.backbone_files import OWN, file_of
 from extract.backbones import BackboneSpec
 from extract.errors import InputError, StoreError
 from extract.items import SCHEMES, Item, Listing
@@ -47,11 +49,7 @@ class Memory:
                 f"python -m extract run IMAGES --store {self.store}"
             )
         recipe, locators = self.head.recipe, self.head.backbone
-        spec = BackboneSpec(
-            name=locators["name"],
-            arguments=locators["arguments"],
-            weights=weights or self._weights(str(locators["weights"])),
-        )
+        spec = BackboneSpec.located_at(locators, weights or self._moved(locators))
         dtype = self.columns[0].dtype
         plain = list({c.plain.canonical: c.plain for c in self.columns}.values())
         named = dict.fromkeys(
@@ -67,11 +65,12 @@ class Memory:
             format="hdf5" if self.hdf5 else "zarr",
         )
 
-    def _weights(self, typed: str) -> str:
-        """Return the weights as they were typed, or the file that they were found in."""
-        if typed in WEIGHTS_WORDS or Path(typed).expanduser().is_file():
-            return typed
-        return self.found_at.get("weights", typed)
+    def _moved(self, locators: Mapping[str, Any]) -> str | None:
+        """Return where the weights' file was found, if it is not where it was said to be."""
+        own = locators["weights"] == OWN
+        place = file_of(locators["name"]) if own else Path(locators["weights"]).expanduser()
+        said = place.is_absolute() if own else locators["weights"] not in WEIGHTS_WORDS
+        return self.found_at.get("weights") if said and not place.exists() else None
 
     def listing(
         self, given: str | Path | None, option: str, items: pa.Table | None = None

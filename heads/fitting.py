@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from extract.prepared import WEIGHTS_WORDS
 from extract.progress import Reporter, Silent
 from extract.recipe import one_of
 from extract.store.reader import Bad, Data, Snapshot
@@ -311,7 +312,7 @@ def _origin(source: Source) -> dict[str, Any]:
 def _backbone(snapshot: Snapshot) -> dict[str, Any]:
     """Return the backbone's locators; a weights file by the path where it was found."""
     found = dict(snapshot.backbone)
-    if found["weights"] not in ("imagenet", "random"):
+    if found["weights"] not in WEIGHTS_WORDS:
         found["weights"] = snapshot.record.found_at.get("weights", found["weights"])
     return found
 

@@ -129,11 +129,7 @@ class Model:
             weights: Where the backbone's weights file is now, if it is not where it was.
         """
         return Request(
-            spec=BackboneSpec(
-                name=self.backbone["name"],
-                arguments=self.backbone["arguments"],
-                weights=self.backbone["weights"] if weights is None else str(weights),
-            ),
+            spec=BackboneSpec.located_at(self.backbone, None if weights is None else str(weights)),
             image_size=self.image_size,
             layers=tuple(LayerRequest(c.layer, c.pooling) for c in self.columns),
         )

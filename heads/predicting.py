@@ -192,7 +192,7 @@ def prepare_backbone(
     prepared = _converted(model, request)
     if prepared is None:
         if reporter is not None:
-            reporter.note(f"Converting {request.spec.name} for OpenVINO, once …")
+            reporter.note(f"Converting {request.spec.title} for OpenVINO, once …")
         prepared = prepare(request, "openvino")
     model.check_backbone(prepared.preprocessing, prepared.graph_digest, prepared.weights_digest)
     return prepared
@@ -201,7 +201,8 @@ def prepare_backbone(
 def _converted(model: Model, request: Request) -> Prepared | None:
     """Return the backbone as a run has converted it, by the layers named or by the default one."""
     wanted = {(c.operation, c.pooling) for c in model.columns}
-    for layers in ((LayerRequest(),), request.layers):
+    unpooled = tuple(LayerRequest(c.layer) for c in model.columns)
+    for layers in ((LayerRequest(),), unpooled, request.layers):
         found = cached(replace(request, layers=layers), "openvino")
         if found is not None and wanted <= {(c.operation, c.pooling) for c, _ in found.columns}:
             return found

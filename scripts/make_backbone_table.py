@@ -26,7 +26,8 @@ from keras.src.applications import imagenet_utils
 from keras.src.utils import file_utils
 
 from extract import digits
-from extract.backbones import PREPROCESSING, REFUSED_ARGUMENTS, BackboneEntry, Mode
+from extract.backbones import REFUSED_ARGUMENTS, BackboneEntry
+from extract.preprocessing import PREPROCESSING, Mode
 
 TABLE = Path(__file__).parents[1] / "extract" / "backbones.json"
 

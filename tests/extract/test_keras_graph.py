@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from extract.backbones import PREPROCESSING, BackboneSpec, catalogue, entry
+from extract.backbones import BackboneSpec, catalogue, entry
 from extract.errors import BackboneError
 from extract.identity import graph_digest, weights_digest
 from extract.keras_graph import Built, build, feature_model, layers_table, resolve
+from extract.preprocessing import PREPROCESSING
 from extract.recipe import Column, LayerRequest
 from tests.extract.families import FAMILIES
 

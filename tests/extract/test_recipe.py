@@ -98,6 +98,7 @@ def test_an_impossible_policy_is_refused(options, message):
     [
         ("out_relu", LayerRequest("out_relu")),
         ("out_relu:max", LayerRequest("out_relu", "max")),
+        ("Identity:0:max", LayerRequest("Identity:0", "max")),
     ],
 )
 def test_layers_are_read(text, expected):

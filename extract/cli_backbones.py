@@ -1,0 +1,86 @@
+"""What `python -m extract backbones` prints: the catalogue, or the layers of one backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from extract.backbones import (
+    BackboneEntry,
+    BackboneSpec,
+    catalogue,
+    entry,
+    nearest,
+    parse_arguments,
+    weights_state,
+)
+from extract.console import Screen
+from extract.errors import InputError
+
+WORDS = {"yes": "yes", "variant": "of a variant", "no": "no"}
+
+
+def show_catalogue(screen: Screen, name: str | None, search: str | None) -> None:
+    """Print the backbones, those that are searched for, or one."""
+    rows = [(e, weights_state(e)) for e in (_found(search) if name is None else [entry(name)])]
+    screen.table(
+        ["name", "input", "features", "parameters", "weights here"],
+        [[e.name, e.image_size, e.features, e.parameters, WORDS[state]] for e, state in rows],
+    )
+    first = rows[0][0].name if name or search else "mobilenet_v2"
+    screen.next("extract", "run", "photos", "--backbone", first)
+    screen.finish(
+        {
+            "backbones": [
+                {
+                    "name": e.name,
+                    "image_size": e.image_size,
+                    "features": e.features,
+                    "parameters": e.parameters,
+                    "weights": state,
+                }
+                for e, state in rows
+            ]
+        }
+    )
+
+
+def _found(search: str | None) -> list[BackboneEntry]:
+    """Return the entries with a word in their names; case, dashes and underscores do not count."""
+    plain = "".join(filter(str.isalnum, (search or "").lower()))
+    found = [e for e in catalogue().values() if plain in e.name.replace("_", "")]
+    if not found:
+        near = nearest(search or "", catalogue(), likeness=0.5)
+        question = f": did you mean {', '.join(near)}?" if near else "."
+        raise InputError(
+            f"No backbone has {search!r} in its name{question} `python -m extract backbones` lists "
+            f"all"
+        )
+    return found
+
+
+def show_layers(
+    screen: Screen, name: str | None, arguments: Sequence[str], image_size: int | None
+) -> None:
+    """Print the layer outputs of a backbone."""
+    from extract.backbone_files import kind_of
+    from extract.backbone_pixels import pixel_policy
+    from extract.layer_costs import layer_costs
+
+    if name is None:
+        raise InputError("--layers is about one backbone: give its NAME, such as mobilenet_v2")
+    # What a frozen graph expects of pixels decides neither shapes nor times.
+    preprocessing = "none" if kind_of(name) == "graph" else None
+    spec = BackboneSpec(
+        name=name, arguments=parse_arguments(arguments), preprocessing=preprocessing
+    )
+    costs = layer_costs(spec, pixel_policy(spec, image_size=image_size).image_size)
+    screen.table(
+        ["layer", "operation", "shape", "KiB per image", "forward time"],
+        [
+            [c.name, c.class_name, " x ".join(map(str, c.shape)), f"{c.kib:.1f}", f"{c.share:.1%}"]
+            for c in costs
+        ],
+    )
+    screen.next("extract", "run", "photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg")
+    screen.finish({"layers": [asdict(cost) for cost in costs]})
