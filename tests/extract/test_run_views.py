@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extract.estimate import estimate
 
 import extract
 from extract import pixels
@@ -14,6 +13,7 @@ from extract.checks import recompute
 from extract.compacting import compact_rows
 from extract.comparing import diff
 from extract.errors import FeatureError, InputError, StaleStoreError
+from extract.estimating import estimate
 from extract.explaining import explain
 from extract.exporting import export
 from extract.forgetting import find_traces, forget
