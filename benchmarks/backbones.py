@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.timing import Table
+from benchmarks.timing import Table, machine, seconds_of
 from extract import prepare
 from extract.backbones import BackboneEntry, BackboneSpec, catalogue, entry, weights_state
 from extract.engines.engine import relative_distance
@@ -61,12 +60,11 @@ def measure(item: BackboneEntry, *, tiny: bool, images: int, repeats: int) -> Re
     spec = BackboneSpec(name=item.name, weights="random" if weights == "random" else "imagenet")
     request = Request(spec=spec, image_size=size, layers=(LayerRequest(),))
     probes = prepare.probes_for(request)
-    start = time.perf_counter()
     *_, model = prepare.build(request)
     with TemporaryDirectory() as folder:
-        openvino_export.export(model, Path(folder) / "graph.xml")
-        engine = OpenVINOEngine(Path(folder) / "graph.xml")
-    seconds = time.perf_counter() - start
+        graph = Path(folder) / "graph.xml"
+        seconds = seconds_of(lambda: openvino_export.export(model, graph))
+        engine = OpenVINOEngine(graph)
     expected = keras.ops.convert_to_numpy(model(probes, training=False))
     parity = relative_distance(engine(probes)[0], expected)
     batch = np.concatenate([probes] * -(-images // len(probes)))[:images]
@@ -79,9 +77,7 @@ def _seconds(engine: OpenVINOEngine, images: np.ndarray) -> float:
     size = engine.batch_size
     batches = [images[i : i + size] for i in range(0, len(images), size)]
     with ThreadPoolExecutor(engine.streams) as pool:
-        start = time.perf_counter()
-        list(pool.map(engine, batches))
-        return time.perf_counter() - start
+        return seconds_of(lambda: list(pool.map(engine, batches)))
 
 
 def main(arguments: list[str] | None = None) -> list[Result]:
@@ -93,23 +89,19 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args(arguments)
     names = asked.only.split(",") if asked.only else list(catalogue())
-    table = Table("backbone", "weights", "pixels", "parity", "convert s", "images/s")
-    results = []
+    table, results = Table("OpenVINO, forward pass alone", "images/s"), []
     for name in names:
-        item = entry(name)
-        result = measure(item, tiny=asked.tiny, images=asked.images, repeats=asked.repeats)
-        results.append(result)
-        print(f"{name}: parity {result.parity:.1e}", flush=True)
-        table.add(
-            name,
-            result.weights,
-            result.image_size,
-            f"{result.parity:.1e}",
-            f"{result.convert_seconds:.1f}",
-            repeats=result.images_per_second,
+        found = measure(entry(name), tiny=asked.tiny, images=asked.images, repeats=asked.repeats)
+        results.append(found)
+        print(
+            f"{name}: parity {found.parity:.1e}, {found.weights} weights, {found.image_size} "
+            f"pixels, converted in {found.convert_seconds:.1f} s",
+            flush=True,
         )
+        table.add(name, found.images_per_second)
         gc.collect()
     table.show()
+    print(machine())
     return results
 
 
