@@ -16,6 +16,7 @@ from extract import keras_files
 from extract.errors import BackboneError
 from extract.identity import flat
 from extract.keras_weights import freshly, one_line
+from extract.quiet import quiet_import
 
 if TYPE_CHECKING:
     import keras
@@ -42,9 +43,7 @@ def import_hub() -> Any:
     """
     if importlib.util.find_spec("keras_hub") is None:
         raise BackboneError('Presets of KerasHub take an extra: pip install "headstart[hub]"')
-    import keras_hub
-
-    return keras_hub
+    return quiet_import("keras_hub")
 
 
 def _load(path: Path, size: int) -> keras.Model:

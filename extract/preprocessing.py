@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from extract.errors import InputError
 from extract.recipe import Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Mode = Literal["tf", "torch", "caffe", "none"]
 Channels = tuple[float, float, float]
@@ -82,6 +83,8 @@ def _channels(text: str, numbers: str) -> Channels:
 
 def applied(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
     """Return pixels (..., 3) in 0..255 as a backbone sees them, float32."""
+    import numpy as np  # names and numbers of backbones are read without it
+
     turned = pixels[..., ::-1] if steps.flip else pixels
     scale, offset = np.array(steps.scale, np.float32), np.array(steps.offset, np.float32)
     return np.asarray(turned * scale + offset, np.float32)
