@@ -56,6 +56,8 @@ class Built:
     """The file that was loaded; None where the weights are random."""
     arguments: dict[str, Argument]
     """Arguments that differ from the defaults of the backbone."""
+    original: keras.Model | None = None
+    """As its builder made it, of the very same layers; `model` is this, written out flat."""
 
     @property
     def layers(self) -> list[LayerRow]:
@@ -90,7 +92,7 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
             "image_data_format in keras.json, or call keras.config.set_image_data_format."
         )
     item = backbones.entry(spec.name)
-    model, path = load(spec, image_size)
+    model, original, path = load(spec, image_size)
     model.trainable = False
     return Built(
         entry=item,
@@ -99,6 +101,7 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
         preprocessing=PREPROCESSING[item.preprocessing],
         weights_path=path,
         arguments=spec.changed_arguments,
+        original=original,
     )
 
 
@@ -125,10 +128,10 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
     backbone = keras.Model(
         built.model.input, [tensors[index][0] for index in wanted], name="backbone"
     )
-    maps = backbone(_preprocess(pixels, built.preprocessing), training=False)
+    maps = backbone(preprocess(pixels, built.preprocessing), training=False)
     by_operation = dict(zip(wanted, keras.tree.flatten(maps), strict=True))
     features = [
-        _pooling(column.pooling, by_operation[column.operation], f"column_{number}")
+        pool(column.pooling, by_operation[column.operation], f"column_{number}")
         for number, column in enumerate(columns)
     ]
     return keras.Model(pixels, features, name="features")
@@ -191,7 +194,8 @@ def _unknown_layer(built: Built, name: str, known: list[str]) -> str:
     return f"{built.entry.name} has no layer {name!r}: did you mean {', '.join(near)}?"
 
 
-def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasTensor:
+def preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasTensor:
+    """Return pixels (batch, S, S, 3) in 0..255 as the backbone wants them."""
     import keras
 
     x = keras.ops.flip(pixels, axis=-1) if steps.flip else pixels
@@ -200,8 +204,11 @@ def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasT
     return keras.layers.Rescaling(list(steps.scale), list(steps.offset), name="preprocessing")(x)
 
 
-def _pooling(pooling: str, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels)."""
+def pool(pooling: str, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels).
+
+    The operation that does it is called `name`.
+    """
     import keras
 
     axes = "1D" if len(x.shape) == 3 else "2D"

@@ -165,6 +165,10 @@ def evaluate(
         str | None,
         typer.Option(help="train, validation or test. (default: test, where there is one)"),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the store's images are now, for a fine-tuned model."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a model on rows that it was not trained on.
@@ -173,7 +177,7 @@ def evaluate(
     """
     from heads.evaluation import evaluate as evaluate_model
 
-    evaluation = evaluate_model(model, store, split)
+    evaluation = evaluate_model(model, store, split, images=images)
     screen = Screen(json)
     show_evaluation(screen, evaluation)
     screen.next("heads", "predict", model, "new_photos")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from extract.store import header
-from extract.store.reader import Snapshot, open_store
+from extract.store.reader import Data, Snapshot, open_store
+from heads import imaging
 from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
@@ -85,6 +86,8 @@ def evaluate(
     store: str | Path | Snapshot | None = None,
     split: str | None = None,
     snapshot: int | None = None,
+    *,
+    images: str | Path | None = None,
 ) -> Evaluation:
     """Judge a model on the rows of one split.
 
@@ -95,6 +98,8 @@ def evaluate(
         split: "train", "validation" or "test"; by default test rows, and where there are none,
             validation rows.
         snapshot: Number of a snapshot of the store; the newest by default.
+        images: Where the store's images are now, if they are not where they were; only a
+            fine-tuned model needs them, because no store has its features.
 
     Raises:
         ModelError: If there is no model, or it is damaged.
@@ -109,7 +114,7 @@ def evaluate(
     source = _open(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
-    probabilities, codes = _predict(model, source, split)
+    probabilities, codes = _predict(model, source, split, images)
     report = measure(probabilities, codes, model.classes)
     left_out = source.left_out(split)
     return Evaluation(
@@ -143,6 +148,8 @@ def find_store(model: Model) -> Path:
 
 def _open(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
+    if not imaging.is_stored(model, snapshot):
+        return open_source(snapshot, [snapshot.columns[0].name])
     model.check_features(snapshot)
     names = {column.canonical: column.name for column in snapshot.columns}
     return open_source(snapshot, [names[column.canonical] for column in model.columns])
@@ -159,14 +166,16 @@ def _default_split(source: Source) -> str:
     )
 
 
-def _predict(model: Model, source: Source, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _predict(
+    model: Model, source: Source, split: str, images: str | Path | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities (n, classes) float64 and the model's codes (n,) of a split."""
     known = _codes(model, source)
     rows = source.count(split)
     probabilities = np.empty((rows, len(model.classes)))
     codes = np.empty(rows, np.int64)
     start = 0
-    for block in source.blocks(split):
+    for block in _blocks(model, source, split, images):
         here = slice(start, start + len(block))
         codes[here] = known[block.y]
         if (unknown := codes[here] < 0).any():
@@ -175,6 +184,14 @@ def _predict(model: Model, source: Source, split: str) -> tuple[np.ndarray, np.n
         probabilities[here] = model.predict_proba(block.X)
         start += len(block)
     return probabilities, codes
+
+
+def _blocks(
+    model: Model, source: Source, split: str, images: str | Path | None
+) -> Iterator[Data]:
+    if imaging.is_stored(model, source.snapshot):
+        return source.blocks(split)
+    return imaging.blocks(model, source, split, images)
 
 
 def _codes(model: Model, source: Source) -> np.ndarray:

@@ -8,6 +8,13 @@
         history.csv       only for heads that train in epochs
         parity.json       written by `export`: what was compared, and how far apart it was
 
+    photos.tuned/         a fine-tuned network, of kind "finetuned": also
+        backbone.npz      the backbone's weights, by position; the recipe has their digest
+        model.keras       the joined model: raw images in, probabilities out
+        curves.png, .svg  how training went
+
+Every command takes either: a fine-tuned network is a head on a backbone of its own.
+
 The folder is published whole: it is written under another name, synced, and renamed. A model is
 data: arrays are read without pickle, skops files with our own list of types.
 """
@@ -16,11 +23,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +49,11 @@ WEIGHTS = "weights.npz"
 ESTIMATOR = "estimator.skops"
 HISTORY = "history.csv"
 PARITY = "parity.json"
+BACKBONE = "backbone.npz"
+JOINED = "model.keras"
+Kind = Literal["head", "finetuned"]
+RECORD_KINDS: Mapping[Kind, str] = {"head": "model", "finetuned": "finetuned"}
+"""Kind of a model → kind of its record."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +86,11 @@ class Model:
     """seed, class_weight, refit, seconds, versions."""
     history: tuple[Mapping[str, Any], ...] = ()
     """One row per epoch, for heads that have epochs."""
+    kind: Kind = "head"
+    """"finetuned" if it was trained on with its backbone: its features are in no store then, and
+    are computed from images, unless training kept the head as it was."""
+    attachments: Mapping[str, Path] = field(default_factory=dict)
+    """Further files of the folder, by name, and where each is now."""
     path: Path | None = None
     """Where it lies; None before it is saved."""
 
@@ -110,11 +128,14 @@ class Model:
         Args:
             weights: Where the backbone's weights file is now, if it is not where it was.
         """
+        own = self.attachments.get(self.backbone["weights"])
+        if weights is None:
+            weights = self.backbone["weights"] if own is None else own
         return Request(
             spec=BackboneSpec(
                 name=self.backbone["name"],
                 arguments=self.backbone["arguments"],
-                weights=self.backbone["weights"] if weights is None else str(weights),
+                weights=str(weights),
             ),
             image_size=self.image_size,
             layers=tuple(LayerRequest(c.layer, c.pooling) for c in self.columns),
@@ -174,6 +195,7 @@ class Model:
             "metrics": dict(self.metrics),
             "selection": [dict(row) for row in self.selection],
             "settings": dict(self.settings),
+            "attachments": sorted(self.attachments),
         }
 
 
@@ -190,7 +212,7 @@ def save(model: Model, path: str | Path) -> Model:
     check_place(path)
     files = _files(model)
     listed = {name: [len(data), sha256(data)] for name, data in files.items()}
-    files[RECORD] = seal("model", {**model.record, "files": listed})
+    files[RECORD] = seal(RECORD_KINDS[model.kind], {**model.record, "files": listed})
     try:
         publish_folder(path, files)
     except OSError as error:
@@ -198,7 +220,7 @@ def save(model: Model, path: str | Path) -> Model:
             f"The model cannot be written to {path}: {error.strerror or error}. Give --out a "
             f"folder that can be written"
         ) from error
-    return _with_path(model, path)
+    return replace(model, path=path, attachments={n: path / n for n in model.attachments})
 
 
 def load(path: str | Path) -> Model:
@@ -216,14 +238,17 @@ def load(path: str | Path) -> Model:
             f"--out {path}"
         )
     try:
-        facts = unseal("model", str(path / RECORD), (path / RECORD).read_bytes())
+        data = (path / RECORD).read_bytes()
+        tuned = json.loads(data).get("kind") == RECORD_KINDS["finetuned"]
+        kind: Kind = "finetuned" if tuned else "head"
+        facts = unseal(RECORD_KINDS[kind], str(path / RECORD), data)
         files = {name: _read(path, name, *listed) for name, listed in facts["files"].items()}
-        return _from_record(facts, files, path)
+        return _from_record(kind, facts, files, path)
     except (StoreFormatError, ModelError):
         raise
     except DamagedStoreError as error:
         raise DamagedModelError(f"{error}. Train it anew: python -m heads fit STORE") from error
-    except (KeyError, ValueError, TypeError, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
         raise DamagedModelError(
             f"{path} cannot be read: {type(error).__name__} {error}. Train it anew: "
             f"python -m heads fit STORE"
@@ -247,7 +272,7 @@ def _files(model: Model) -> dict[str, bytes]:
         files[ESTIMATOR] = content
     if model.history:
         files[HISTORY] = history_csv(model.history)
-    return files
+    return files | {name: place.read_bytes() for name, place in model.attachments.items()}
 
 
 def history_csv(history: tuple[Mapping[str, Any], ...]) -> bytes:
@@ -277,7 +302,9 @@ def _read(folder: Path, name: str, size: int, digest: str) -> bytes:
     return data
 
 
-def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path) -> Model:
+def _from_record(
+    kind: Kind, facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path
+) -> Model:
     with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     model = Model(
@@ -296,6 +323,8 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
         selection=tuple(facts["selection"]),
         settings=facts["settings"],
         history=_history(files.get(HISTORY)),
+        kind=kind,
+        attachments={name: path / name for name in facts.get("attachments", []) if name in files},
         path=path,
     )
     if model.recipe.key != facts["recipe_key"]:
@@ -334,6 +363,3 @@ def _number(cell: str) -> Any:
         return float(cell)
     return cell
 
-
-def _with_path(model: Model, path: Path) -> Model:
-    return replace(model, path=path)
