@@ -22,6 +22,8 @@ from finetune.errors import FrozenWeightError
 from finetune.judging import Judgment
 
 BEST, STATE = "best.npz", "state.json"
+NOTHING = Judgment(-1.0, -np.inf)
+"""What every judgment beats."""
 
 
 def values_of(variables: Sequence[Any]) -> list[np.ndarray]:
@@ -46,23 +48,24 @@ class Guard:
     """Before the first step."""
     start: list[np.ndarray]
     """The trainable weights before the first step."""
-    best: Judgment
-    weights: list[np.ndarray]
-    """Those of `best`."""
+    best: Judgment = NOTHING
+    """Of the best epoch, whether or not it beats the head."""
+    weights: list[np.ndarray] = field(default_factory=list)
+    """Those of `best`; none before the first epoch."""
     epoch: int = 0
-    """After which the weights were these; 0 for the head's."""
+    """After which the weights were these; 0 before the first."""
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def begin(cls, folder: Path, judgment: Judgment, weights: list[np.ndarray]) -> Guard:
         """Return a guard for weights that were judged, with what `folder` holds of a crash."""
-        guard = cls(folder, judgment, weights, judgment, weights)
+        guard = cls(folder, judgment, weights)
         if (folder / STATE).is_file() and (folder / BEST).is_file():
             guard._resume()
         return guard
 
     def offer(self, epoch: int, judgment: Judgment, weights: Sequence[np.ndarray]) -> bool:
-        """Hear of weights after an epoch, and return whether they are the best so far."""
+        """Hear of weights after an epoch, and return whether none was better so far."""
         better = judgment.beats(self.best)
         if better:
             self.best, self.weights, self.epoch = judgment, list(weights), epoch
@@ -72,8 +75,6 @@ class Guard:
     def note(self, row: Mapping[str, Any]) -> None:
         """Add a row to the history, in the place of one that a crash left of the same epoch."""
         self.history = [old for old in self.history if old["epoch"] < row["epoch"]] + [dict(row)]
-        if not (self.folder / BEST).is_file():
-            self._write(BEST, _npz(self.weights))
         facts = {
             "best": [self.best.accuracy, self.best.goodness],
             "epoch": self.epoch,
@@ -83,8 +84,13 @@ class Guard:
 
     @property
     def kept_head(self) -> bool:
-        """Whether nothing was better than the head."""
-        return self.epoch == 0
+        """Whether no epoch was better than the head."""
+        return not self.best.beats(self.head)
+
+    @property
+    def result(self) -> list[np.ndarray]:
+        """The best weights, those of the head among them."""
+        return self.start if self.kept_head else self.weights
 
     def _resume(self) -> None:
         facts = json.loads((self.folder / STATE).read_text(encoding="utf-8"))

@@ -40,6 +40,6 @@ def judge(logits: np.ndarray, codes: np.ndarray) -> Judgment:
     return Judgment(accuracy, -float(log_losses(softmax(logits), codes).mean()))
 
 
-def logits_of(model: keras.Model, batches: Any) -> np.ndarray:
-    """Return logits (n, classes) float32 of rows that come in batches."""
-    return np.asarray(model.predict(batches, verbose=0), np.float32)
+def rows_of(body: keras.Model, batches: Any) -> np.ndarray:
+    """Return feature rows (n, d) float32 of inputs that come in batches."""
+    return np.asarray(body.predict(batches, verbose=0), np.float32)

@@ -9,6 +9,7 @@ backbone is flat, so that it can be cut between any two operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,9 @@ from extract import identity, keras_graph
 from extract.keras_graph import Built
 from extract.recipe import Column
 from finetune.errors import FinetuneError
+from finetune.judging import Judgment, judge
 from heads import joining
+from heads.inference import side_by_side
 from heads.model import Model
 from heads.scoring import Scorer
 
@@ -91,6 +94,20 @@ class Network:
 
         return keras.Model(inputs[0] if len(inputs) == 1 else list(inputs), list(outputs), name=name)
 
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """Return logits (n, classes) float32 of feature rows (n, d), by NumPy, as of now."""
+        parts, start = [], 0
+        for shape in self.model.row_shapes:
+            stop = start + math.prod(shape)
+            parts.append(rows[:, start:stop])
+            start = stop
+        dtypes = [column.dtype for column in self.model.columns]
+        return self.scorer().logits(side_by_side(parts, dtypes))
+
+    def judge(self, rows: np.ndarray, codes: np.ndarray) -> Judgment:
+        """Judge feature rows (n, d) whose classes are codes (n,), with the head's temperature."""
+        return judge(self.logits(rows) / self.model.temperature, codes)
+
     def scorer(self) -> Scorer:
         """Return the head as it is now, as arrays."""
         return joining.scorer_of(self.model, self.head)
@@ -142,8 +159,10 @@ def check_head(network: Network, features: np.ndarray) -> None:
         network: As it was made, before any step.
         features: (n, d) float32 rows of the store.
     """
+    import keras
+
     expected = network.model.logits(features)
-    found = network.head.predict(features, verbose=0)
+    found = keras.ops.convert_to_numpy(network.head(features, training=False))
     scale = max(float(np.abs(expected).max()), 1.0)
     if (apart := float(np.abs(found - expected).max()) / scale) > TOLERANCE:
         raise FinetuneError(

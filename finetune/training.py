@@ -23,10 +23,10 @@ from finetune.batches import PlainBatches, Take, TrainBatches
 from finetune.errors import FinetuneError, TrainingError
 from finetune.freezing import FreezePlan
 from finetune.guard import Frozen, Guard, assign, values_of
-from finetune.judging import Judgment, judge, logits_of
+from finetune.judging import Judgment, rows_of
 from finetune.network import Network
 from finetune.options import Options
-from finetune.tuner import Tuner, evaluator
+from finetune.tuner import Tuner
 
 BACKUP = "backup"
 OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "MemoryError")
@@ -52,7 +52,7 @@ class Feed:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """What training came to; the network holds the best weights."""
+    """What training came to; the network holds the best weights, of the head's and all epochs'."""
 
     guard: Guard
     variables: list[Any]
@@ -87,15 +87,16 @@ def train(
         FrozenWeightError: If a weight changed that was to stay.
         FinetuneError: If other weights would train than was planned.
     """
-    judged = evaluator(network, feed.body)
     held_out = PlainBatches(feed.validation, len(feed.validation_codes), 2 * options.batch_size)
     tuner, groups, batches = _compiled(network, plan, options, feed)
     variables = tuner.trainable_variables
     frozen = Frozen(network.operations, _may_move(network, plan, options))
-    before = judge(logits_of(judged, held_out), feed.validation_codes)
-    guard = Guard.begin(folder, before, values_of(variables))
-    watcher = Watcher(options, batches, groups, guard, network, reporter, on_step)
-    watcher.judge = lambda: judge(logits_of(judged, held_out), feed.validation_codes)
+
+    def judged() -> Judgment:
+        return network.judge(rows_of(feed.body, held_out), feed.validation_codes)
+
+    guard = Guard.begin(folder, judged(), values_of(variables))
+    watcher = Watcher(options, batches, groups, guard, network, judged, reporter, on_step)
     trouble = None
     with policy(network, options.precision):
         try:
@@ -111,7 +112,7 @@ def train(
             if trouble is None:
                 raise
     frozen.check()
-    assign(variables, guard.weights)
+    assign(variables, guard.result)
     return Trained(
         guard=guard,
         variables=variables,
@@ -150,6 +151,7 @@ def _compiled(
         ),
         # XLA takes minutes to compile a backbone for a processor.
         jit_compile=keras.backend.backend() == "jax",
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         auto_scale_loss=options.precision == "mixed_float16",
     )
     return tuner, groups, batches
@@ -233,8 +235,6 @@ def policy(network: Network, precision: str) -> Iterator[None]:
 class Watcher(keras.callbacks.Callback):
     """Judges each epoch, keeps what is best, and stops what goes wrong."""
 
-    judge: Callable[[], Judgment]
-
     def __init__(
         self,
         options: Options,
@@ -242,13 +242,14 @@ class Watcher(keras.callbacks.Callback):
         groups: Sequence[rates.Group],
         guard: Guard,
         network: Network,
+        judge: Callable[[], Judgment],
         reporter: Reporter,
         on_step: OnStep | None,
     ) -> None:
         super().__init__()
         self._options, self._batches, self._groups = options, batches, groups
         self._guard, self._network, self._reporter = guard, network, reporter
-        self._on_step = on_step
+        self._judge, self._on_step = judge, on_step
         self._started, self._sum, self._steps = 0.0, 0.0, 0
         self.trouble: TrainingError | None = None
 
@@ -283,14 +284,14 @@ class Watcher(keras.callbacks.Callback):
         rates.check_rates(self.model.optimizer, self._groups)
         with self._judged_weights() as variables:
             with policy(self._network, "float32"):
-                judgment = self.judge()
+                judgment = self._judge()
             better = self._guard.offer(epoch + 1, judgment, values_of(variables))
         self._guard.note(
             {
                 "stage": "finetune",
                 "epoch": epoch + 1,
                 "loss": self._sum / max(self._steps, 1),
-                "accuracy": None,
+                "accuracy": float(logs["accuracy"]),
                 "val_loss": judgment.loss,
                 "val_accuracy": judgment.accuracy,
                 "learning_rate": self._rate,

@@ -1,7 +1,6 @@
-"""The models that train and judge, as one network in two guises.
+"""The network as it trains.
 
-    Tuner       inputs ─▶ augmentation ─▶ body ─▶ feature row ─▶ dropout ─▶ head ─▶ logits
-    evaluator   inputs ─────────────────▶ body ─▶ feature row ────────────▶ head ─▶ logits
+    inputs ─▶ augmentation ─▶ body ─▶ feature row ─▶ dropout ─▶ head ─▶ / temperature ─▶ logits
 
 The body is all of the backbone (inputs are pixels), or what is above a cut (inputs are the
 tensors that cross it). It is called with `training=False`, whatever Keras says: a layer further
@@ -38,11 +37,6 @@ def suffix_body(network: Network, cut: Cut) -> keras.Model:
     return keras.Model(bare, network.features(maps), name="body")
 
 
-def evaluator(network: Network, body: keras.Model) -> keras.Model:
-    """Return the inputs of a body to logits (batch, classes)."""
-    return keras.Model(body.inputs, network.head(body.outputs[0]), name="evaluator")
-
-
 class Tuner(keras.Model):
     """The network as it trains."""
 
@@ -60,12 +54,14 @@ class Tuner(keras.Model):
         self.head = network.head
         self.augmentation = augmentation
         self.dropout = keras.layers.Dropout(dropout, seed=seed)
+        # A head that is sure of every training row has no gradient to give; a calibrated one has.
+        self._temperature = network.model.temperature
         self._train_statistics = train_statistics
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Return logits (batch, classes)."""
+        """Return calibrated logits (batch, classes)."""
         training = bool(training)
         if self.augmentation is not None:
             inputs = self.augmentation(inputs, training=training)
         row = self.body(inputs, training=training and self._train_statistics)
-        return self.head(self.dropout(row, training=training))
+        return self.head(self.dropout(row, training=training)) / self._temperature
