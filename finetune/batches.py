@@ -22,7 +22,9 @@ Take = Callable[[np.ndarray, int], Any]
 class TrainBatches(keras.utils.PyDataset):
     """Every row once an epoch, in an order of its own; the last batch may be short."""
 
-    def __init__(self, take: Take, targets: np.ndarray, weights: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, take: Take, targets: np.ndarray, weights: np.ndarray, batch_size: int, seed: int
+    ) -> None:
         """`targets` are (n, classes) and `weights` (n,); `take` gives the inputs of rows."""
         super().__init__()
         self._take, self._targets, self._weights = take, targets, weights

@@ -118,7 +118,8 @@ def _block(network: Network, first: int) -> range:
     name = block_of(operations[min(first, len(operations) - 1)].name)
     start = first
     while start > 1 and (
-        block_of(operations[start - 1].name) == name or not hasattr(operations[start - 1], "trainable")
+        block_of(operations[start - 1].name) == name
+        or not hasattr(operations[start - 1], "trainable")
     ):
         start -= 1
     return range(start, first + 1)
@@ -140,7 +141,7 @@ def _made(network: Network, position: int, sources: Sequence[int]) -> Cut | None
     return Cut(position, tuple(sources), names, tuple(shapes))
 
 
-def block_cuts(network: Network, most: int = 12) -> list[Cut]:
+def block_cuts(network: Network, most: int = 6) -> list[Cut]:
     """Return a cut below each block, topmost first: where one tensor crosses, else the fewest.
 
     Args:
@@ -149,19 +150,19 @@ def block_cuts(network: Network, most: int = 12) -> list[Cut]:
     """
     across = crossing(network)
     top = max(column.operation for column in network.columns) + 1
-    starts: list[int] = []
-    for position in range(2, top):
-        if len(_names_before(network, position)) == 2:
-            starts.append(position)
+    starts = [position for position in range(2, top) if _begins_block(network, position)]
     cuts = [cut for p in starts if (cut := _made(network, p, across[p])) is not None]
     least = min((len(cut.names) for cut in cuts), default=1)
     kept = [cut for cut in cuts if len(cut.names) <= max(least, 2)]
     return list(reversed(kept))[:most]
 
 
-def _names_before(network: Network, position: int) -> set[str]:
-    operations = network.operations
-    return {block_of(operations[p].name) for p in (position - 1, position)}
+def _begins_block(network: Network, position: int) -> bool:
+    """Whether a block begins at a position, or the layers that follow the last block do."""
+    below, here = (network.operations[p].name for p in (position - 1, position))
+    return block_of(below) != block_of(here) and (
+        block_of(below) != below or block_of(here) != here
+    )
 
 
 def flops(network: Network) -> np.ndarray:

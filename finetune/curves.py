@@ -11,7 +11,9 @@ PANELS = (("val_accuracy", "accuracy", "validation accuracy"), ("val_loss", "los
 """Validation's name, training's name, what the axis is called."""
 
 
-def draw(head: Sequence[Row], tuned: Sequence[Row], before: Mapping[str, float]) -> dict[str, bytes]:
+def draw(
+    head: Sequence[Row], tuned: Sequence[Row], before: Mapping[str, float]
+) -> dict[str, bytes]:
     """Return the curves as files.
 
     A line marks where fine-tuning starts. A head that was not trained in epochs is a horizontal
@@ -52,8 +54,12 @@ def _panel(
     training: str,
 ) -> None:
     start = len(head) if head else 1
-    _line(axes, range(1, len(head) + 1), [row[validation] for row in head], "C0", "head, validation")
-    _line(axes, range(1, len(head) + 1), [row[training] for row in head], "C0", "head, training", "--")
+    _line(
+        axes, range(1, len(head) + 1), [row[validation] for row in head], "C0", "head, validation"
+    )
+    _line(
+        axes, range(1, len(head) + 1), [row[training] for row in head], "C0", "head, training", "--"
+    )
     after = range(start, start + len(tuned) + 1)
     _line(axes, after, [before, *(row[validation] for row in tuned)], "C1", "tuned, validation")
     _line(axes, after[1:], [row[training] for row in tuned], "C1", "tuned, training", "--")

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from extract.engines.engine import relative_distance
+from extract.errors import StoreError
 from extract.progress import Reporter
 from finetune.augmentation import augmentation_layers
+from extract.store.reader import open_store
+from finetune.boundary import Cut
 from finetune.choosing import Choice
 from finetune.errors import FinetuneError
 from finetune.guard import assign, values_of
@@ -145,6 +148,16 @@ class Feeds:
                 snapshot, cut, rows, self.options.cache_bytes
             )
         return self._boundaries[cut.name]
+
+    def are_kept(self, cut: Cut) -> bool:
+        """Whether the activations at a cut are on disk already."""
+        try:
+            snapshot = open_store(boundary_store(self._store))
+        except StoreError:
+            return False
+        return {(c.operation, c.pooling) for c in snapshot.columns} >= {
+            (source, "none") for source in cut.sources
+        }
 
     # Judging
 

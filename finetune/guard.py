@@ -1,8 +1,8 @@
 """Never worse than the head: weights are judged, the best are kept, and what is frozen stays.
 
-    before step 1 ─▶ the head's judgment, digests of all that is frozen
-    each epoch    ─▶ judge; better than all before? keep these weights, on disk too
-    at the end    ─▶ the best weights come back; digests are compared
+before step 1 ─▶ the head's judgment, digests of all that is frozen
+each epoch    ─▶ judge; better than all before? keep these weights, on disk too
+at the end    ─▶ the best weights come back; digests are compared
 """
 
 from __future__ import annotations

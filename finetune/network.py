@@ -92,7 +92,9 @@ class Network:
         """
         import keras
 
-        return keras.Model(inputs[0] if len(inputs) == 1 else list(inputs), list(outputs), name=name)
+        return keras.Model(
+            inputs[0] if len(inputs) == 1 else list(inputs), list(outputs), name=name
+        )
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """Return logits (n, classes) float32 of feature rows (n, d), by NumPy, as of now."""

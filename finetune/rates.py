@@ -79,7 +79,9 @@ def groups_of(network: Network, plan: FreezePlan, options: Options) -> list[Grou
         if layers:
             depth = len(groups)
             rate = options.learning_rate * options.layer_decay**depth
-            trained = [w for x in layers for p in x.positions for w in operations[p].trainable_weights]
+            trained = [
+                w for x in layers for p in x.positions for w in operations[p].trainable_weights
+            ]
             groups.append(Group(name, rate, _paths(trained)))
     return groups
 

@@ -1,7 +1,7 @@
 """A store and a head → a fine-tuned model: the road, joined here and nowhere else.
 
-    rows, head ─▶ network ─▶ for each --unfreeze: plan ─▶ mode ─▶ train ─▶ judge on the full graph
-               ─▶ the best of them, or the head ─▶ model folder
+rows, head ─▶ network ─▶ for each --unfreeze: plan ─▶ mode ─▶ train ─▶ judge on the full graph
+           ─▶ the best of them, or the head ─▶ model folder
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from finetune.interpolation import best_share, between
 from finetune.judging import Judgment
 from finetune.network import check_head, open_network
 from finetune.options import Options
+from finetune.quiet import quiet_keras
 from finetune.rows import open_rows
 from finetune.writing import publish, tuned_model
 from heads.model import Model, check_place, load
@@ -176,6 +177,7 @@ class _Session:
         self.model, self.target, self.options = model, target, options
         self.source, self.reporter, self.weights = source, reporter, weights
         self.on_step = on_step
+        quiet_keras()
         self.network = open_network(model, weights)
         check_head(self.network, source.load("validation").X)
         self.layers = freezing.layers_of(self.network.built)
@@ -212,10 +214,10 @@ class _Session:
         choice = choose(self.feeds, plan, self.options)
         self.reporter.note(f"Mode {choice.mode}: {choice.why}")
         feed = self.feeds.feed(choice)
-        folder = self.work / _fingerprint(self.model, self.source.snapshot.items_digest, plan, choice, self.options)
-        trained = train(
-            self.network, plan, self.options, feed, folder, self.reporter, self.on_step
+        folder = self.work / _fingerprint(
+            self.model, self.source.snapshot.items_digest, plan, choice, self.options
         )
+        trained = train(self.network, plan, self.options, feed, folder, self.reporter, self.on_step)
         error = self.feeds.check_joined(choice)
         return self._judged(plan, choice, trained, error)
 
@@ -334,5 +336,3 @@ def _summary(
         attempts=tuple(asdict(outcome.attempt) for outcome in outcomes),
         seconds=round(seconds, 3),
     )
-
-

@@ -1,6 +1,6 @@
 """Epochs of fine-tuning: Keras' `fit`, watched.
 
-    Feed (full or suffix) ─▶ Tuner.fit ─▶ each epoch: judge ─▶ guard ─▶ backup for a resume
+Feed (full or suffix) ─▶ Tuner.fit ─▶ each epoch: judge ─▶ guard ─▶ backup for a resume
 """
 
 from __future__ import annotations
@@ -322,4 +322,3 @@ class Watcher(keras.callbacks.Callback):
             yield variables
         finally:
             assign(variables, raw)
-

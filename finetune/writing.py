@@ -1,7 +1,7 @@
 """The network as it came out → a model folder that every command of `heads` takes.
 
-    features and logits of train and validation rows ─▶ temperature, novelty, metrics
-    backbone ─▶ backbone.npz ─▶ joined anew from disk, compared ─▶ model.keras
+features and logits of train and validation rows ─▶ temperature, novelty, metrics
+backbone ─▶ backbone.npz ─▶ joined anew from disk, compared ─▶ model.keras
 """
 
 from __future__ import annotations

@@ -186,9 +186,7 @@ def _predict(
     return probabilities, codes
 
 
-def _blocks(
-    model: Model, source: Source, split: str, images: str | Path | None
-) -> Iterator[Data]:
+def _blocks(model: Model, source: Source, split: str, images: str | Path | None) -> Iterator[Data]:
     if imaging.is_stored(model, source.snapshot):
         return source.blocks(split)
     return imaging.blocks(model, source, split, images)

@@ -362,4 +362,3 @@ def _number(cell: str) -> Any:
     with contextlib.suppress(ValueError):
         return float(cell)
     return cell
-
