@@ -53,7 +53,7 @@ def _panel(
     validation: str,
     training: str,
 ) -> None:
-    start = len(head) if head else 1
+    start = len(head)
     _line(
         axes, range(1, len(head) + 1), [row[validation] for row in head], "C0", "head, validation"
     )
