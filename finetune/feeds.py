@@ -5,6 +5,7 @@ Nothing is made before it is needed, and every attempt of a run shares what is t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,7 @@ class Feeds:
         self._caches: dict[str, PixelCache] = {}
         self._boundaries: dict[str, Boundary] = {}
         self._head: Judgment | None = None
+        self.extraction_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -140,9 +142,11 @@ class Feeds:
         if cut.name not in self._boundaries:
             place = boundary_store(self._store)
             self._reporter.note(f"Extracting activations at {cut.name} to {place} …")
+            begun = time.perf_counter()
             snapshot = extract_boundary(
                 self.network.model, cut, place, self.train.root, self._weights, self._reporter
             )
+            self.extraction_seconds += time.perf_counter() - begun
             rows = [self.validation, self.train]
             self._boundaries[cut.name] = open_boundary(
                 snapshot, cut, rows, self.options.cache_bytes

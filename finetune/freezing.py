@@ -118,7 +118,8 @@ def layers_of(built: Built) -> tuple[LayerFacts, ...]:
     facts = []
     for index, layer in enumerate(built.original.layers):
         leaves = _leaves(layer)
-        layer.trainable = True  # a plan decides later; here every variable that could train counts
+        for leaf in leaves:  # a plan decides later; here every variable that could train counts
+            _set(leaf, True)
         facts.append(
             LayerFacts(
                 index=index,
@@ -127,7 +128,7 @@ def layers_of(built: Built) -> tuple[LayerFacts, ...]:
                 class_name=type(layer).__name__,
                 positions=tuple(sorted(place[id(x)] for x in leaves if id(x) in place)),
                 parameters=int(layer.count_params()),
-                weights=len(layer.trainable_weights),
+                weights=sum(len(getattr(leaf, "trainable_weights", [])) for leaf in leaves),
             )
         )
     return tuple(facts)
@@ -211,12 +212,26 @@ def apply(network: Network, plan: FreezePlan) -> None:
     Raises:
         FinetuneError: If the count of trainable weights is not the plan's.
     """
-    for position, operation in enumerate(network.operations):
-        if hasattr(operation, "trainable"):
-            operation.trainable = position in plan.positions
+    set_trainable(network.operations, plan)
     found = len(network.trunk.trainable_weights)
     if found != plan.weights:
         raise FinetuneError(
             f"{found} weights of the backbone would train, and the plan for --unfreeze "
             f"{plan.unfreeze} has {plan.weights}. Set no layer of it by hand"
         )
+
+
+def set_trainable(operations: Sequence[Any], plan: FreezePlan) -> None:
+    """Set what trains of a flat backbone's operations, and what does not."""
+    for position, operation in enumerate(operations):
+        _set(operation, position in plan.positions)
+
+
+def _set(operation: Any, trains: bool) -> None:
+    """Let an operation train or not, with all that is inside it.
+
+    Keras 3.15 passes on a change only: True for what is True already leaves what is inside alone.
+    """
+    if hasattr(operation, "trainable"):
+        operation.trainable = not trains
+        operation.trainable = trains

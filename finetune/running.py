@@ -80,6 +80,8 @@ class Summary:
     best_epoch: int
     share: float | None
     activation_error: float | None
+    extraction_seconds: float
+    """What extracting activations took, of all attempts together."""
     attempts: tuple[Mapping[str, Any], ...]
     """One per --unfreeze, in their order."""
     seconds: float
@@ -333,6 +335,7 @@ def _summary(
         best_epoch=attempt.best_epoch,
         share=attempt.share,
         activation_error=attempt.activation_error,
+        extraction_seconds=round(session.feeds.extraction_seconds, 3),
         attempts=tuple(asdict(outcome.attempt) for outcome in outcomes),
         seconds=round(seconds, 3),
     )
