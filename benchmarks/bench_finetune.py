@@ -18,8 +18,10 @@ Disks are warm. GPUs are not measured.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -66,19 +68,16 @@ def measure_parity(store: Path, unfreeze: str, steps: int = STEPS) -> dict[str, 
             if len(seen) == steps:
                 raise Enough
 
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                finetune.run(
-                    store,
-                    out=Path(folder, "x.tuned"),
-                    unfreeze=unfreeze,
-                    mode=mode,
-                    on_step=hear,
-                    epochs=steps,
-                    learning_rate=1e-4,
-                )
-            except Enough:
-                pass
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+            finetune.run(
+                store,
+                out=Path(folder, "x.tuned"),
+                unfreeze=unfreeze,
+                mode=mode,
+                on_step=hear,
+                epochs=steps,
+                learning_rate=1e-4,
+            )
     apart = max(abs(a - b) / abs(a) for a, b in zip(losses["full"], losses["suffix"], strict=True))
     return {"steps": len(losses["full"]), "relative": apart, "goal": PARITY}
 
@@ -94,7 +93,7 @@ def measure_speed(store: Path, cuts: dict[str, str], epochs: int = 3) -> list[di
         predicted = next(facts.speedup for facts in planned.cuts if facts.name == cut)
         found = {}
         for mode in ("full", "suffix"):
-            subprocess.run(["rm", "-rf", str(boundary_store(store))], check=True)
+            shutil.rmtree(boundary_store(store), ignore_errors=True)
             out = store.with_name(f"{mode}.tuned")
             found[mode] = finetune.run(store, out=out, unfreeze=unfreeze, mode=mode, epochs=epochs)
         full, suffix = found["full"].epoch_seconds, found["suffix"].epoch_seconds

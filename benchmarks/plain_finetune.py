@@ -60,7 +60,9 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--from", dest="first", type=int, required=True, help="first layer that trains")
+    parser.add_argument(
+        "--from", dest="first", type=int, required=True, help="first layer that trains"
+    )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
     parser.add_argument("--augment", action="store_true")

@@ -17,8 +17,8 @@ import numpy as np
 from extract.engines.engine import relative_distance
 from extract.errors import StoreError
 from extract.progress import Reporter
-from finetune.augmentation import augmentation_layers
 from extract.store.reader import open_store
+from finetune.augmentation import augmentation_layers
 from finetune.boundary import Cut
 from finetune.choosing import Choice
 from finetune.errors import FinetuneError
@@ -34,12 +34,15 @@ from finetune.suffix import (
     extract_boundary,
     measured_error,
     open_boundary,
+    pick_views,
+    take_views,
 )
 from finetune.writing import Scored
 
 if TYPE_CHECKING:
     import keras
 
+    from finetune.batches import Take
     from finetune.training import Feed
 
 MEASURED = 16
@@ -126,25 +129,46 @@ class Feeds:
         from finetune.tuner import suffix_body
 
         assert choice.cut is not None
-        kept, first = self.boundary(choice), len(self.validation)
+        kept = self.boundary(choice)
         return Feed(
             body=suffix_body(self.network, choice.cut),
-            train=lambda rows, epoch: kept.take(rows + first),
+            train=self._take_train(choice.cut, kept),
             codes=self.train.codes,
             validation=kept.take,
             validation_codes=self.validation.codes,
         )
+
+    def _take_train(self, cut: Cut, kept: Boundary) -> Take:
+        """Return what gives activations of training rows: plain ones, or a view for each epoch."""
+        views, seed, count = self.options.views, self.options.seed, len(self.train)
+        if not views:
+            first = len(self.validation)  # training rows come after them
+            return lambda rows, epoch: kept.take(rows + first)
+        limit = self.options.cache_bytes // views
+        opened = [
+            open_boundary(kept.snapshot, cut, [self.train], limit, view)
+            for view in range(1, views + 1)
+        ]
+        return lambda rows, epoch: take_views(opened, pick_views(count, views, seed, epoch), rows)
 
     def boundary(self, choice: Choice) -> Boundary:
         """Return the activations at a cut: of validation rows, then of training rows."""
         cut = choice.cut
         assert cut is not None
         if cut.name not in self._boundaries:
-            place = boundary_store(self._store)
+            views, augment = self.options.views, self.options.augment
+            place = boundary_store(self._store, augment if views else "")
             self._reporter.note(f"Extracting activations at {cut.name} to {place} …")
             begun = time.perf_counter()
             snapshot = extract_boundary(
-                self.network.model, cut, place, self.train.root, self._weights, self._reporter
+                self.network.model,
+                cut,
+                place,
+                self.train.root,
+                self._weights,
+                self._reporter,
+                views=views,
+                augment=augment,
             )
             self.extraction_seconds += time.perf_counter() - begun
             rows = [self.validation, self.train]

@@ -1,6 +1,6 @@
 """The network that is fine-tuned: a backbone, its features, and a head as Keras layers.
 
-    pixels (b, S, S, 3) ─▶ preprocessing ─▶ backbone ─▶ maps ─▶ "feature_row" (b, d) ─▶ head ─▶ logits
+    pixels (b, S, S, 3) ─▶ preprocessing ─▶ backbone ─▶ maps ─▶ "feature_row" (b, d) ─▶ head
                           └ prefix ─▶ boundary ─▶ suffix ┘
 
 Every model that is made here shares its layers with the others: what one trains, all have. The
@@ -132,6 +132,11 @@ def open_network(model: Model, weights: str | Path | None = None) -> Network:
 
     request = model.request(weights)
     built = keras_graph.build(request.spec, request.image_size)
+    if built.original is None:
+        raise FinetuneError(
+            f"{request.spec.name} is a frozen graph: it has no layers that could train. Extract "
+            f"with a backbone of keras.applications or a .keras file"
+        )
     resolved = keras_graph.resolve(built, request.layers)
     model.check_backbone(
         built.preprocessing,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from extract.augment import Augmentation
 from finetune.errors import FinetuneError
 
 Mode = Literal["auto", "full", "suffix"]
@@ -89,6 +91,8 @@ class Options:
                 f"--learning-rate and --layer-decay are above 0. Received: {self.learning_rate} "
                 f"and {self.layer_decay}"
             )
+        if self.augment:
+            Augmentation.parse(self.augment)
         _check_cached(self)
         parse_size(self.cache_memory)
 
@@ -112,6 +116,12 @@ def _check_cached(options: Options) -> None:
         raise FinetuneError(
             "--views is for --mode suffix; in --mode full each epoch draws anew. Leave it out"
         )
+
+
+def check_tensorboard() -> None:
+    """Raise `FinetuneError` unless files for TensorBoard can be written here."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise FinetuneError('--tensorboard needs an extra: pip install "headstart[tensorboard]"')
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

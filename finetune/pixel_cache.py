@@ -126,8 +126,8 @@ class PixelCache:
             self._file.flush()
         except OSError as error:
             raise FinetuneError(
-                f"Decoded images do not fit on the disk of {self._folder or tempfile.gettempdir()}: "
-                f"{error.strerror}. Give a larger --cache-memory than {self._limit / 1e9:g}GB"
+                f"Decoded images do not fit on the disk of "
+                f"{self._folder or tempfile.gettempdir()}: {error.strerror}. Give a larger --cache-memory than {self._limit / 1e9:g}GB"
             ) from error
 
     def _row(self, number: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -131,7 +132,7 @@ def _segments(network: Network, cuts: Sequence[Cut]) -> list[keras.Model]:
     bodies = [
         keras.Model(pixels, cuts[0].prefix(network)(network.preprocessing(pixels), training=False))
     ]
-    for below, above in zip(cuts, cuts[1:], strict=False):
+    for below, above in pairwise(cuts):
         bodies.append(
             network.between(below.tensors(network), above.tensors(network), "segment_body")
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from finetune.guard import assign, values_of
 from finetune.interpolation import best_share, between
 from finetune.judging import Judgment
 from finetune.network import check_head, open_network
-from finetune.options import Options
+from finetune.options import Options, check_tensorboard
 from finetune.quiet import quiet_keras
 from finetune.rows import open_rows
 from finetune.writing import publish, tuned_model
@@ -134,6 +134,8 @@ def run(
     reporter = Silent() if reporter is None else reporter
     wanted = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
     settings = Options(**options)
+    if settings.tensorboard is not None:
+        check_tensorboard()
     texts = list(dict.fromkeys(wanted or [settings.unfreeze]))
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
     target = Path(out) if out is not None else beside(store, ".tuned")

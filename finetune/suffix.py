@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from extract import api
+from extract.augment import Augmentation
 from extract.engines.engine import relative_distance
 from extract.progress import Reporter
-from extract.recipe import Column
+from extract.recipe import Column, digest_json
 from extract.store.reader import Snapshot, open_store
 from finetune.boundary import Cut
 from finetune.errors import CutError, FinetuneError
@@ -29,24 +31,48 @@ from heads.model import Model
 ERROR = 1e-2
 """How far kept activations may be from those of the prefix, relative; float16 alone is 3e-4."""
 SUFFIX = ".boundary.features"
+_VIEWS = 2  # what a draw is for, as in `heads.epochs`
 
 
-def boundary_store(store: str | Path) -> Path:
-    """Return `photos.boundary.features` for `photos.features`."""
+def boundary_store(store: str | Path, augment: str = "") -> Path:
+    """Return `photos.boundary.features` for `photos.features`.
+
+    A store has views of one augmentation, so each has a store of its own.
+    """
     path = Path(store)
-    return path.with_name(path.name.removesuffix(".features") + SUFFIX)
+    spec = f"-{digest_json(Augmentation.parse(augment).canonical)[:8]}" if augment else ""
+    return path.with_name(f"{path.name.removesuffix('.features')}{spec}{SUFFIX}")
 
 
 def extract_boundary(
-    model: Model, cut: Cut, store: Path, root: Path, weights: str | Path | None, reporter: Reporter
+    model: Model,
+    cut: Cut,
+    store: Path,
+    root: Path,
+    weights: str | Path | None,
+    reporter: Reporter,
+    *,
+    views: int = 0,
+    augment: str = "",
 ) -> Snapshot:
     """Return a store that has the columns of a cut, of every image of a folder.
+
+    Args:
+        model: The head, whose recipe the activations have.
+        cut: The cut.
+        store: Where they go.
+        root: The images.
+        weights: Where the backbone's weights file is now, if it is not where it was.
+        reporter: Hears progress.
+        views: Augmented views to keep beside the plain one.
+        augment: What they are made by.
 
     Raises:
         HeadstartError: As `extract.run`.
     """
     policy = model.recipe.pixels
     given = model.request(weights).spec
+    augmented: dict[str, Any] = {"views": views + 1, "augment": augment} if views else {}
     api.run(
         root,
         store,
@@ -62,6 +88,7 @@ def extract_boundary(
         pad_to_aspect_ratio=policy.pad_to_aspect_ratio,
         exif_orientation=policy.exif_orientation,
         reporter=reporter,
+        **augmented,
     )
     snapshot = open_store(store)
     if snapshot.recipe.key != model.recipe.key:
@@ -70,6 +97,33 @@ def extract_boundary(
             f"anew from the images"
         )
     return snapshot
+
+
+def pick_views(count: int, views: int, seed: int, epoch: int) -> np.ndarray:
+    """Return which view, 0 to `views` - 1, an epoch takes of each of `count` rows."""
+    return np.random.default_rng([seed, epoch, _VIEWS]).integers(views, size=count)
+
+
+def take_views(
+    kept: Sequence[Boundary], picks: np.ndarray, rows: np.ndarray
+) -> np.ndarray | list[np.ndarray]:
+    """Return what `Boundary.take` gives, each row from the view that was picked for it.
+
+    Args:
+        kept: One per view.
+        picks: As `pick_views` gives them.
+        rows: Numbers of rows.
+    """
+    shapes = [kept[0].snapshot.row_shape(column.name) for column in kept[0].columns]
+    arrays = [np.empty((len(rows), *shape), np.float32) for shape in shapes]
+    for view, boundary in enumerate(kept):
+        here = np.flatnonzero(picks[rows] == view)
+        taken = boundary.take(rows[here])
+        for array, values in zip(
+            arrays, [taken] if isinstance(taken, np.ndarray) else taken, strict=True
+        ):
+            array[here] = values
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +139,7 @@ class Boundary:
     """The activations, where they fit into memory: (n, *shape) float16 per column."""
 
     def take(self, rows: np.ndarray, epoch: int = 0) -> np.ndarray | list[np.ndarray]:
-        """Return float32 activations of rows (counted in what was asked for): what a suffix takes."""
+        """Return float32 activations of rows, counted in what was asked for."""
         if self.loaded is not None:
             parts = [array[rows] for array in self.loaded]
         else:
@@ -94,7 +148,9 @@ class Boundary:
         return arrays[0] if len(arrays) == 1 else arrays
 
 
-def open_boundary(snapshot: Snapshot, cut: Cut, rows: Sequence[Rows], limit: int) -> Boundary:
+def open_boundary(
+    snapshot: Snapshot, cut: Cut, rows: Sequence[Rows], limit: int, view: int = 0
+) -> Boundary:
     """Return the activations of rows, of several splits one after another.
 
     Args:
@@ -102,11 +158,12 @@ def open_boundary(snapshot: Snapshot, cut: Cut, rows: Sequence[Rows], limit: int
         cut: The cut.
         rows: What is wanted.
         limit: Bytes that may stay in memory; beyond, rows are read when they are asked for.
+        view: Which view of the images.
 
     Raises:
         FinetuneError: If an image has no row.
     """
-    columns = tuple(_column(snapshot, source) for source in cut.sources)
+    columns = tuple(_column(snapshot, source, view) for source in cut.sources)
     items = snapshot.items
     pairs = zip(items["image_key"].to_pylist(), items["row"].to_pylist(), strict=True)
     place = {key: row for key, row in pairs if key is not None and row >= 0}
@@ -123,11 +180,14 @@ def open_boundary(snapshot: Snapshot, cut: Cut, rows: Sequence[Rows], limit: int
     return Boundary(snapshot, columns, numbers, loaded)
 
 
-def _column(snapshot: Snapshot, operation: int) -> Column:
+def _column(snapshot: Snapshot, operation: int, view: int) -> Column:
     for column in snapshot.columns:
-        if (column.operation, column.pooling, column.view) == (operation, "none", 0):
+        if (column.operation, column.pooling, column.view) == (operation, "none", view):
             return column
-    raise CutError(f"{snapshot.path} has no column of operation {operation}. Remove it, run again")
+    raise CutError(
+        f"{snapshot.path} has no column of operation {operation}, view {view}. Remove it: it is "
+        f"made anew from the images"
+    )
 
 
 def measured_error(network: Network, cut: Cut, kept: Boundary, pixels: np.ndarray) -> float:

@@ -29,7 +29,6 @@ def pair(request):
     return built, tutorial
 
 
-
 @pytest.mark.parametrize("count", [1, 10, 25, 60])
 def test_last_and_from_are_the_tutorials_slices(pair, count):
     """base_model.trainable = True; for layer in base_model.layers[:-count]: trainable = False."""
@@ -52,7 +51,9 @@ def test_last_and_from_are_the_tutorials_slices(pair, count):
 
 def _trained(model):
     """Return positions of the weights that an optimizer would see."""
-    trained = {id(v) for op in identity.operations(model) for v in getattr(op, "trainable_weights", [])}
+    trained = {
+        id(v) for op in identity.operations(model) for v in getattr(op, "trainable_weights", [])
+    }
     return [i for i, v in enumerate(identity.variables(model)) if id(v) in trained]
 
 
@@ -63,7 +64,9 @@ def facts(*names, parameters=10):
     )
 
 
-LAYERS = facts("input", "Conv1", "block_1_expand", "block_1_add", "block_16_expand", "block_16_project", "out")
+LAYERS = facts(
+    "input", "Conv1", "block_1_expand", "block_1_add", "block_16_expand", "block_16_project", "out"
+)
 
 
 @pytest.mark.parametrize(

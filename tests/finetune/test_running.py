@@ -1,7 +1,5 @@
 """From a store and a head to a model that every command takes, never worse than the head."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -9,9 +7,8 @@ import finetune
 import heads
 from extract import identity
 from finetune import training
-from finetune.errors import FinetuneError, TrainingError
+from finetune.errors import TrainingError
 from finetune.network import open_network
-from heads.errors import HeadError, StaleModelError
 from heads.imaging import is_stored
 from heads.model import load
 
@@ -161,7 +158,11 @@ def test_several_plans_start_from_the_same_head(store, head):
     )
     first, second, _ = found.attempts
 
-    assert [attempt["unfreeze"] for attempt in found.attempts] == ["from:conv4", "last:3", "from:conv3"]
+    assert [attempt["unfreeze"] for attempt in found.attempts] == [
+        "from:conv4",
+        "last:3",
+        "from:conv3",
+    ]
     # The last three layers are conv4's: with the same head and order, the same comes out.
     assert first["validation_loss"] == pytest.approx(second["validation_loss"], rel=1e-6)
     assert found.validation_accuracy == max(a["validation_accuracy"] for a in found.attempts)
@@ -215,6 +216,4 @@ def test_no_memory_names_what_to_lower(store, head, monkeypatch):
 
     monkeypatch.setattr(training.Tuner, "fit", out_of_memory)
     with pytest.raises(TrainingError, match=r"--batch-size 4, or a lower --cache-memory"):
-        finetune.run(
-            store, head.path, folder_of(store, "oom.tuned"), mode="suffix", **FAST
-        )
+        finetune.run(store, head.path, folder_of(store, "oom.tuned"), mode="suffix", **FAST)

@@ -40,7 +40,11 @@ def test_random_augmentation_is_never_kept_as_if_it_were_fixed():
 
 
 def test_sizes():
-    assert [parse_size(text) for text in ("2GB", "1.5 mb", "10KB")] == [2 * 10**9, 1_500_000, 10_000]
+    assert [parse_size(text) for text in ("2GB", "1.5 mb", "10KB")] == [
+        2 * 10**9,
+        1_500_000,
+        10_000,
+    ]
 
 
 @pytest.mark.parametrize("limit", [10**9, 2000, 0], ids=["memory", "both", "disk"])
