@@ -125,9 +125,10 @@ class PixelCache:
             self.disk_bytes += self._file.write(np.ascontiguousarray(row).data)
             self._file.flush()
         except OSError as error:
+            place = self._folder or tempfile.gettempdir()
             raise FinetuneError(
-                f"Decoded images do not fit on the disk of "
-                f"{self._folder or tempfile.gettempdir()}: {error.strerror}. Give a larger --cache-memory than {self._limit / 1e9:g}GB"
+                f"Decoded images do not fit on the disk of {place}: {error.strerror}. Give a "
+                f"larger --cache-memory than {self._limit / 1e9:g}GB"
             ) from error
 
     def _row(self, number: int) -> np.ndarray:
