@@ -101,8 +101,11 @@ def find_cut(network: Network, plan: FreezePlan) -> Cut:
         CutError: If the input itself trains, or what crosses cannot be kept.
     """
     first = first_trained(network, plan)
+    weighted = [p for p, o in enumerate(network.operations) if getattr(o, "weights", [])]
     candidates = [
-        cut for p in _block(network, first) if (cut := _cut(network, p)) is not None and p > 1
+        cut
+        for p in _block(network, first)
+        if p > min(weighted) and (cut := _cut(network, p)) is not None
     ]
     if not candidates:
         raise CutError(

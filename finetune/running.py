@@ -257,7 +257,7 @@ class _Session:
                 best_epoch=0 if kept == "head" else guard.epoch,
                 epochs=len(guard.history),
                 epoch_seconds=round(statistics.median(seconds), 3) if seconds else 0.0,
-                trainable_weights=len(trained.variables),
+                trainable_weights=trained.trainable_weights,
                 share=share,
                 activation_error=error,
             ),

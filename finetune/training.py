@@ -56,8 +56,9 @@ class Trained:
 
     guard: Guard
     variables: list[Any]
-    """What trained."""
-    groups: list[rates.Group]
+    """What trained, and statistics that moved with it."""
+    trainable_weights: int
+    """How many of these trained."""
     epoch_seconds: list[float]
     trouble: TrainingError | None = None
     """Why training had to stop."""
@@ -89,14 +90,16 @@ def train(
     """
     held_out = PlainBatches(feed.validation, len(feed.validation_codes), 2 * options.batch_size)
     tuner, groups, batches = _compiled(network, plan, options, feed)
-    variables = tuner.trainable_variables
-    frozen = Frozen(network.operations, _may_move(network, plan, options))
+    statistics = _moving_statistics(network, plan, options)
+    variables = [*tuner.trainable_variables, *statistics]
+    frozen = Frozen(network.operations, [*network.trunk.trainable_weights, *statistics])
 
     def judged() -> Judgment:
         return network.judge(rows_of(feed.body, held_out), feed.validation_codes)
 
     guard = Guard.begin(folder, judged(), values_of(variables))
-    watcher = Watcher(options, batches, groups, guard, network, judged, reporter, on_step)
+    watcher = Watcher(options, batches, groups, guard, variables, network, judged, reporter)
+    watcher.on_step = on_step
     trouble = None
     with policy(network, options.precision):
         try:
@@ -116,7 +119,7 @@ def train(
     return Trained(
         guard=guard,
         variables=variables,
-        groups=groups,
+        trainable_weights=len(tuner.trainable_variables),
         epoch_seconds=[row["seconds"] for row in guard.history],
         trouble=trouble or watcher.trouble,
     )
@@ -171,13 +174,16 @@ def class_weights(codes: np.ndarray, classes: int, options: Options) -> np.ndarr
     return (len(codes) / (classes * counts[codes])).astype(np.float32)
 
 
-def _may_move(network: Network, plan: FreezePlan, options: Options) -> list[Any]:
-    """Return the backbone's variables that training may change."""
-    moving = list(network.trunk.trainable_weights)
-    if options.batchnorm == "train":
-        operations = network.operations
-        moving += [w for p in plan.positions for w in getattr(operations[p], "weights", [])]
-    return moving
+def _moving_statistics(network: Network, plan: FreezePlan, options: Options) -> list[Any]:
+    """Return the variables that do not train, and that training moves all the same."""
+    if options.batchnorm != "train":
+        return []
+    operations = network.operations
+    return [
+        variable
+        for position in sorted(plan.positions)
+        for variable in getattr(operations[position], "non_trainable_weights", [])
+    ]
 
 
 def _callbacks(folder: Path, options: Options) -> list[Any]:
@@ -241,15 +247,16 @@ class Watcher(keras.callbacks.Callback):
         batches: TrainBatches,
         groups: Sequence[rates.Group],
         guard: Guard,
+        variables: Sequence[Any],
         network: Network,
         judge: Callable[[], Judgment],
         reporter: Reporter,
-        on_step: OnStep | None,
     ) -> None:
         super().__init__()
         self._options, self._batches, self._groups = options, batches, groups
         self._guard, self._network, self._reporter = guard, network, reporter
-        self._judge, self._on_step = judge, on_step
+        self._variables, self._judge = variables, judge
+        self.on_step: OnStep | None = None
         self._started, self._sum, self._steps = 0.0, 0.0, 0
         self.trouble: TrainingError | None = None
 
@@ -273,8 +280,8 @@ class Watcher(keras.callbacks.Callback):
         self._steps += 1
         loss = mean * self._steps - self._sum
         self._sum += loss
-        if self._on_step is not None:
-            self._on_step(loss)
+        if self.on_step is not None:
+            self.on_step(loss)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Judge what this epoch came to; the guard and the history hear of it."""
@@ -282,10 +289,10 @@ class Watcher(keras.callbacks.Callback):
             return
         seconds = time.perf_counter() - self._started
         rates.check_rates(self.model.optimizer, self._groups)
-        with self._judged_weights() as variables:
+        with self._judged_weights():
             with policy(self._network, "float32"):
                 judgment = self._judge()
-            better = self._guard.offer(epoch + 1, judgment, values_of(variables))
+            better = self._guard.offer(epoch + 1, judgment, values_of(self._variables))
         self._guard.note(
             {
                 "stage": "finetune",
@@ -308,17 +315,16 @@ class Watcher(keras.callbacks.Callback):
             self.model.stop_training = True
 
     @contextmanager
-    def _judged_weights(self) -> Iterator[list[Any]]:
+    def _judged_weights(self) -> Iterator[None]:
         """Put averaged weights in the place of the raw ones, where there are such."""
-        variables = self.model.trainable_variables
         if not self._options.ema:
-            yield variables
+            yield
             return
-        raw = values_of(variables)
+        raw = values_of(self._variables)
         for part in rates.parts_of(self.model.optimizer):
             averages = values_of(part._model_variables_moving_average)
             assign(part._trainable_variables, averages)
         try:
-            yield variables
+            yield
         finally:
-            assign(variables, raw)
+            assign(self._variables, raw)

@@ -1,14 +1,18 @@
 """From a store and a head to a model that every command takes, never worse than the head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import finetune
 import heads
-from extract import identity
+from extract import identity, keras_graph
 from finetune import training
-from finetune.errors import TrainingError
+from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
+from heads.data import Source
+from heads.errors import HeadError, StaleModelError
 from heads.imaging import is_stored
 from heads.model import load
 
@@ -217,3 +221,72 @@ def test_no_memory_names_what_to_lower(store, head, monkeypatch):
     monkeypatch.setattr(training.Tuner, "fit", out_of_memory)
     with pytest.raises(TrainingError, match=r"--batch-size 4, or a lower --cache-memory"):
         finetune.run(store, head.path, folder_of(store, "oom.tuned"), mode="suffix", **FAST)
+
+
+def test_options_work_together_and_statistics_move_where_they_may(store, head):
+    """Random changes, mixed precision, AdamW, and BatchNormalization that trains, in full mode."""
+    found = finetune.run(
+        store,
+        head.path,
+        folder_of(store, "options.tuned"),
+        unfreeze="from:conv4",
+        augment="flip,rotation=0.1,crop=0.8",
+        precision="mixed_bfloat16",
+        batchnorm="train",
+        class_weight="balanced",
+        label_smoothing=0.1,
+        dropout=0.2,
+        optimizer="adamw",
+        weight_decay=1e-3,
+        patience=3,
+        epochs=2,
+        batch_size=8,
+        learning_rate=3e-3,
+    )
+    after = open_network(load(found.model)).built.model
+    before = open_network(head).built.model
+    moved = {
+        a.path
+        for a, b in zip(identity.variables(before), identity.variables(after), strict=True)
+        if not np.array_equal(a.numpy(), b.numpy())
+    }
+
+    assert (found.mode, found.kept) == ("full", "tuned")
+    assert "changes images every time" in found.why
+    assert moved == {
+        *("conv4/kernel", "norm4/gamma", "norm4/beta"),
+        *("norm4/moving_mean", "norm4/moving_variance"),
+    }
+
+
+def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
+    with pytest.raises(FinetuneError, match=r"is fine-tuned already.*photos\.head"):
+        finetune.run(store, tuned[0].model)
+    other = replace(head, recipe=replace(head.recipe, weights_digest="0" * 64))
+    with pytest.raises(StaleModelError, match="features of another recipe: weights_digest"):
+        finetune.run(store, other)
+    with pytest.raises(FinetuneError, match="has other classes .* 'red'"):
+        finetune.run(store, replace(head, classes=("blue", "green", "rot")))
+    monkeypatch.setattr(Source, "splits", ("train",))
+    with pytest.raises(FinetuneError, match=r"no validation rows.*python -m extract split"):
+        finetune.run(store, head)
+
+
+def test_a_frozen_graph_is_refused(head, monkeypatch):
+    build = keras_graph.build
+    monkeypatch.setattr(keras_graph, "build", lambda *a: replace(build(*a), original=None))
+    with pytest.raises(FinetuneError, match="is a frozen graph: it has no layers"):
+        open_network(head)
+
+
+def test_images_that_moved_can_be_named(tuned, store, tmp_path):
+    """`evaluate` needs the images of a tuned model, and takes no others for them."""
+    images = store.with_suffix("")
+    elsewhere = tmp_path / "elsewhere"
+    images.rename(elsewhere)
+    try:
+        with pytest.raises(HeadError, match="Say where they are: --images FOLDER"):
+            heads.evaluate(tuned[0].model, store)
+        assert heads.evaluate(tuned[0].model, store, images=elsewhere).rows == 12
+    finally:
+        elsewhere.rename(images)
