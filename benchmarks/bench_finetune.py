@@ -218,9 +218,9 @@ def main() -> None:
     os.environ.setdefault("KERAS_HOME", str(shared / "keras_home"))
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         facts = _measure(shared, options.folder or Path(scratch), options.only)
+    print(json.dumps({"machine": machine(), **facts}))
     for line in verdict(facts):
         print(line, file=sys.stderr)
-    print(json.dumps({"machine": machine(), **facts}))
 
 
 def _measure(shared: Path, folder: Path, parts: Sequence[str]) -> dict[str, Any]:

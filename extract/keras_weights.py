@@ -81,7 +81,7 @@ def save_arrays(model: keras.Model, path: Path) -> None:
 
     arrays = [keras.ops.convert_to_numpy(variable) for variable in variables(model)]
     with open(path, "wb") as file:
-        np.savez(file, **{f"{i:05d}": array for i, array in enumerate(arrays)})  # type: ignore[arg-type]
+        np.savez(file, **{f"{i:05d}": array for i, array in enumerate(arrays)})
 
 
 def _load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
