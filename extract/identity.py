@@ -251,7 +251,7 @@ def weights_digest(model: keras.Model) -> str:
     import keras
 
     digest = hashlib.sha256()
-    for variable in _variables(model):
+    for variable in variables(model):
         array = _little_endian(keras.ops.convert_to_numpy(variable))
         dtype = keras.backend.standardize_dtype(variable.dtype)
         if dtype == "int32":  # Keras' "int" is int64 on TensorFlow, and this on other backends
@@ -267,7 +267,7 @@ def _little_endian(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
-def _variables(model: keras.Model) -> Iterator[Any]:
+def variables(model: keras.Model) -> Iterator[Any]:
     """Yield each weight once, in the order of the operations that own it."""
     seen = set()
     for operation in operations(model):

@@ -66,6 +66,8 @@ class Built:
     """Tokens that are patches of the image; None where only their number tells."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of layers' outputs, without the batch axis, where Keras is told wrong ones."""
+    original: keras.Model | None = None
+    """As its builder made it, of the very same layers; `model` is this, written out flat."""
 
     @property
     def layers(self) -> list[LayerRow]:
@@ -106,7 +108,7 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
 
         return hub.build(spec, image_size)
     item = backbones.entry(spec.name)
-    model, path = load(spec, image_size)
+    model, original, path = load(spec, image_size)
     model.trainable = False
     return Built(
         entry=item,
@@ -115,6 +117,7 @@ def build(spec: BackboneSpec, image_size: int) -> Built:
         preprocessing=PREPROCESSING[item.preprocessing],
         weights_path=path,
         arguments=spec.changed_arguments,
+        original=original,
     )
 
 
@@ -175,11 +178,11 @@ def feature_model(built: Built, columns: Sequence[Column]) -> keras.Model:
     backbone = keras.Model(
         built.model.input, [tensors[index][0] for index in wanted], name="backbone"
     )
-    maps = backbone(_preprocess(pixels, built.preprocessing), training=False)
+    maps = backbone(preprocess(pixels, built.preprocessing), training=False)
     by_operation = dict(zip(wanted, keras.tree.flatten(maps), strict=True))
     shapes = {row.index: row.shape for row in layers_table(built)}
     features = [
-        _pooling(
+        pool(
             column.pooling,
             by_operation[column.operation],
             f"column_{number}",
@@ -262,7 +265,8 @@ def _unknown_layer(built: Built, name: str, known: list[str]) -> str:
     return f"{built.entry.name} has no layer {name!r}: did you mean {', '.join(near)}?"
 
 
-def _preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasTensor:
+def preprocess(pixels: keras.KerasTensor, steps: Preprocessing) -> keras.KerasTensor:
+    """Return pixels (batch, S, S, 3) in 0..255 as the backbone wants them."""
     import keras
 
     x = keras.ops.flip(pixels, axis=-1) if steps.flip else pixels
@@ -290,10 +294,16 @@ def _cropping(
     return (0, tokens - 1) if pooling == "cls" else (tokens - patch_tokens(tokens, patches), 0)
 
 
-def _pooling(
-    pooling: str, x: keras.KerasTensor, name: str, cropping: tuple[int, int] | None
+def pool(
+    pooling: str,
+    x: keras.KerasTensor,
+    name: str,
+    cropping: tuple[int, int] | None = None,
 ) -> keras.KerasTensor:
-    """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels)."""
+    """Pool maps (batch, height, width, channels) or tokens (batch, tokens, channels).
+
+    The operation that does it is called `name`.
+    """
     import keras
 
     axes = "1D" if len(x.shape) == 3 else "2D"

@@ -18,18 +18,19 @@ import sys
 import tempfile
 import threading
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from extract import backbones
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError
-from extract.identity import flat
+from extract.identity import flat, variables
 
 if TYPE_CHECKING:
     import keras
@@ -44,17 +45,46 @@ RANDOM_SEED = 0
 
 _asking = threading.Lock()  # held while Keras' `get_file` is replaced
 
+ARRAYS = ".npz"
+"""Ending of a weights file that `save_arrays` wrote."""
 
-def load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
+
+class Loaded(NamedTuple):
+    """A backbone with its weights."""
+
+    model: keras.Model
+    """Flat (see `extract.identity.flat`), from preprocessed images (batch, size, size, 3) to the
+    last map, with layer names as in a fresh process."""
+    original: keras.Model
+    """As its builder made it, with the very same layers: some stand in nested models."""
+    path: Path | None
+    """The file that the weights are from; None for random."""
+
+
+def load(spec: BackboneSpec, size: int) -> Loaded:
     """Return a backbone with its weights, and the file that they are from.
-
-    Returns:
-        Flat model (see `extract.identity.flat`) from preprocessed images (batch, size, size, 3)
-        to the last map, with layer names as in a fresh process; the file, or None for random.
 
     Raises:
         BackboneError: As `extract.keras_graph.build` says.
     """
+    original, path = _load(spec, size)
+    return Loaded(freshly(partial(flat, original)), original, path)
+
+
+def save_arrays(model: keras.Model, path: Path) -> None:
+    """Write the weights of a backbone by position: the one file that needs no names.
+
+    `load` reads it where `spec.weights` is its path. Keras' own weights files go by the names and
+    nesting of layers, and those of a flat model do not fit its original.
+    """
+    import keras
+
+    arrays = [keras.ops.convert_to_numpy(variable) for variable in variables(model)]
+    with open(path, "wb") as file:
+        np.savez(file, **{f"{i:05d}": array for i, array in enumerate(arrays)})
+
+
+def _load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
     item = backbones.entry(spec.name)
     if spec.weights == "random":
         return freshly(partial(_random, spec, size)), None
@@ -64,7 +94,8 @@ def load(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path | None]:
             raise BackboneError(
                 f"There is no weights file {path}. Give --weights a file, imagenet or random."
             )
-        return freshly(partial(_from_file, spec, size, path)), path
+        read = _from_arrays if path.suffix == ARRAYS else _from_file
+        return freshly(partial(read, spec, size, path)), path
     if item.default_weights == "embedded":
         path = Path(backbones.__file__).with_name(item.weights_file)
         return freshly(partial(_from_file, spec, size, path)), path
@@ -124,9 +155,9 @@ def _random(spec: BackboneSpec, size: int) -> keras.Model:
     """Return the backbone with seeded kernels; all other variables keep what they start with."""
     import keras
 
-    model = flat(_architecture(spec, size, weights=None))
+    model = _architecture(spec, size, weights=None)
     random = np.random.Generator(np.random.PCG64(RANDOM_SEED))
-    for operation in model.operations:
+    for operation in flat(model).operations:
         for variable in getattr(operation, "weights", []):
             shape = tuple(variable.shape)
             if len(shape) < 2:
@@ -210,7 +241,7 @@ def _imagenet(spec: BackboneSpec, size: int) -> tuple[keras.Model, Path]:
         raise BackboneError(
             f"{found[-1]} cannot be read: {one_line(error)}. Delete it, and run again."
         ) from error
-    return flat(model), found[-1]
+    return model, found[-1]
 
 
 def _file_digest(path: Path, like: str) -> str:
@@ -266,7 +297,26 @@ def _from_file(spec: BackboneSpec, size: int, path: Path) -> keras.Model:
             ) from error
     if _scaled_for_imagenet(model):
         model = _with_imagenet_graph(spec, size, model)
-    return flat(model)
+    return model
+
+
+def _from_arrays(spec: BackboneSpec, size: int, path: Path) -> keras.Model:
+    """Return the backbone with the weights of a file that `save_arrays` wrote."""
+    model = _architecture(spec, size, weights=None)
+    wanted = list(variables(model))
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = [stored[name] for name in sorted(stored.files)]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BackboneError(f"{path} cannot be read: {one_line(error)}") from error
+    if [tuple(v.shape) for v in wanted] != [array.shape for array in arrays]:
+        raise BackboneError(f"{path} does not hold weights of {_asked(spec)}")
+    for variable, array in zip(wanted, arrays, strict=True):
+        variable.assign(array)
+    for operation in flat(model).operations:
+        if hasattr(operation, "finalize_state"):
+            operation.finalize_state()  # `Normalization` computes with copies of its weights
+    return _with_imagenet_graph(spec, size, model) if _scaled_for_imagenet(model) else model
 
 
 def _with_top(spec: BackboneSpec, path: Path) -> keras.Model | None:

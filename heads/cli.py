@@ -366,6 +366,10 @@ def evaluate(
     tta: Annotated[
         bool, typer.Option("--tta", help="Mean over the cached views of each image.")
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the store's images are now, for a fine-tuned model."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a model on rows that it was not trained on.
@@ -374,7 +378,7 @@ def evaluate(
     """
     from heads.evaluation import evaluate as evaluate_model
 
-    evaluation = evaluate_model(model, store, split, tta=tta)
+    evaluation = evaluate_model(model, store, split, tta=tta, images=images)
     screen = Screen(json)
     show_evaluation(screen, evaluation)
     screen.next("heads", "predict", model, "new_photos")

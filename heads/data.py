@@ -57,6 +57,15 @@ class Source:
         """Return how many rows of a split can be used."""
         return int(self._usable[self._in(split)].sum())
 
+    def items(self, split: str) -> pa.Table:
+        """Return the items of a split that can be used, in item order.
+
+        Raises:
+            HeadError: If there is none.
+        """
+        self.check_split(split)
+        return self.snapshot.items.filter(pa.array(self._usable & self._in(split)))
+
     def left_out(self, split: str | None = None) -> dict[str, int]:
         """Return how many items of a split, or of all, cannot be used: "bad" or "unlabeled"."""
         good = _good(self.snapshot.items)

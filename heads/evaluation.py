@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from extract.store import header
-from extract.store.reader import Snapshot, open_store
+from extract.store.reader import Data, Snapshot, open_store
+from heads import imaging
 from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
@@ -94,6 +95,7 @@ def evaluate(
     snapshot: int | None = None,
     *,
     tta: bool = False,
+    images: str | Path | None = None,
 ) -> Evaluation:
     """Judge a model on the rows of one split.
 
@@ -105,6 +107,8 @@ def evaluate(
             validation rows.
         snapshot: Number of a snapshot of the store; the newest by default.
         tta: Probabilities are means over every cached view of an image (test-time augmentation).
+        images: Where the store's images are now, if they are not where they were; only a
+            fine-tuned model needs them, because no store has its features.
 
     Raises:
         ModelError: If there is no model, or it is damaged.
@@ -126,7 +130,7 @@ def evaluate(
             f"out, or extract views"
         )
     if model.task == "classification":
-        probabilities, codes = _predict(model, source, split)
+        probabilities, codes = _predict(model, source, split, images)
         if tta:
             probabilities = _mean_over_views(model, source, split)
         report: Any = measure(probabilities, codes, model.classes)
@@ -164,6 +168,8 @@ def find_store(model: Model) -> Path:
 
 def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
+    if not imaging.is_stored(model, snapshot):
+        return open_source(snapshot, [snapshot.columns[0].name])
     model.check_features(snapshot)
     names = {column.canonical: column.name for column in snapshot.columns}
     if model.task == "classification" and model.label_columns == ("label",):
@@ -206,14 +212,16 @@ def _default_split(source: Source) -> str:
     )
 
 
-def _predict(model: Model, source: Source, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _predict(
+    model: Model, source: Source, split: str, images: str | Path | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities (n, classes) float64 and the model's codes (n,) of a split."""
     known = _codes(model, source)
     rows = source.count(split)
     probabilities = np.empty((rows, len(model.classes)))
     codes = np.empty(rows, np.int64)
     start = 0
-    for block in source.blocks(split):
+    for block in _blocks(model, source, split, images):
         here = slice(start, start + len(block))
         codes[here] = known[block.y]
         if (unknown := codes[here] < 0).any():
@@ -228,6 +236,12 @@ def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
     """Return probabilities (n, classes) float64, the mean over the views of each row."""
     views = source.load_views(split)
     return np.mean([model.predict_proba(view) for view in views], axis=0)
+
+
+def _blocks(model: Model, source: Source, split: str, images: str | Path | None) -> Iterator[Data]:
+    if imaging.is_stored(model, source.snapshot):
+        return source.blocks(split)
+    return imaging.blocks(model, source, split, images)
 
 
 def _codes(model: Model, source: Source) -> np.ndarray:

@@ -70,8 +70,7 @@ def join(
 
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
     pixels = graph_resize.resize(keras.ops.cast(image, "float32"), model.recipe.pixels)
-    row = _as_cached(_features(model, pixels, weights), model)
-    x = _HEADS[type(model.scorer)](model.scorer, row)
+    x = head_layers(model, _features(model, pixels, weights))
     # The cast changes nothing: it is the operation to bear the names.
     x = _answers(model, x) if output == "probabilities" else keras.ops.cast(x, "float32")
     x._keras_history.operation.name = _as_name(model.classes)
@@ -129,10 +128,36 @@ def _features(
     )
     outputs = keras.tree.flatten(backbone(pixels, training=False))
     by_column = {(c.operation, c.pooling): x for c, x in zip(columns, outputs, strict=True)}
-    parts = [by_column[column.operation, column.pooling] for column in model.columns]
-    flat = [x if len(x.shape) == 2 else keras.layers.Flatten()(x) for x in parts]
+    return feature_row([by_column[column.operation, column.pooling] for column in model.columns])
+
+
+def feature_row(columns: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Return (batch, d): columns (batch, ...) flattened and side by side, named `FEATURES`."""
+    import keras
+
+    flat = [x if len(x.shape) == 2 else keras.layers.Flatten()(x) for x in columns]
     x = flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
     return keras.layers.Identity(name=FEATURES)(x)
+
+
+def head_layers(model: Model, row: keras.KerasTensor) -> keras.KerasTensor:
+    """Return logits (batch, classes) for a feature row (batch, d): the head as Keras layers.
+
+    Layers with weights are called "head_0", "head_1", ...; `scorer_of` reads them back.
+    """
+    return _HEADS[type(model.scorer)](model.scorer, _as_cached(row, model))
+
+
+def scorer_of(model: Model, layers: keras.Model) -> Scorer:
+    """Return the scorer of a model, with the weights that `head_layers` have in `layers` now."""
+    scorer = model.scorer
+    if isinstance(scorer, Prototype):
+        # Its lengths are no longer 1, and the scale is in them.
+        (kernel,) = layers.get_layer("head_0").get_weights()
+        return Prototype(scorer.center, np.ascontiguousarray(kernel.T), 1.0)
+    assert isinstance(scorer, Dense)
+    pairs = [layers.get_layer(f"head_{i}").get_weights() for i in range(len(scorer.kernels))]
+    return Dense(tuple(k for k, _ in pairs), tuple(b for _, b in pairs), scorer.activation)
 
 
 def _as_cached(row: keras.KerasTensor, model: Model) -> keras.KerasTensor:

@@ -9,6 +9,13 @@
         sweep.csv         only for heads that a sweep chose: every head that it tried
         parity.json       written by `export`: what was compared, and how far apart it was
 
+    photos.tuned/         a fine-tuned network, of kind "finetuned": also
+        backbone.npz      the backbone's weights, by position; the recipe has their digest
+        model.keras       the joined model: raw images in, probabilities out
+        curves.png, .svg  how training went
+
+Every command takes either: a fine-tuned network is a head on a backbone of its own.
+
 The folder is published whole: it is written under another name, synced, and renamed. A model is
 data: arrays are read without pickle, skops files with our own list of types.
 """
@@ -18,11 +25,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,6 +52,11 @@ ESTIMATOR = "estimator.skops"
 HISTORY = "history.csv"
 SWEEP = "sweep.csv"
 PARITY = "parity.json"
+BACKBONE = "backbone.npz"
+JOINED = "model.keras"
+Kind = Literal["head", "finetuned"]
+RECORD_KINDS: Mapping[Kind, str] = {"head": "model", "finetuned": "finetuned"}
+"""Kind of a model → kind of its record."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +97,11 @@ class Model:
     """Columns of the items that it learned from."""
     thresholds: tuple[float, ...] = ()
     """Of a multilabel head: probability at which each label is given."""
+    kind: Kind = "head"
+    """"finetuned" if it was trained on with its backbone: its features are in no store then, and
+    are computed from images, unless training kept the head as it was."""
+    attachments: Mapping[str, Path] = field(default_factory=dict)
+    """Further files of the folder, by name, and where each is now."""
     path: Path | None = None
     """Where it lies; None before it is saved."""
 
@@ -128,8 +146,10 @@ class Model:
         Args:
             weights: Where the backbone's weights file is now, if it is not where it was.
         """
+        own = self.attachments.get(self.backbone["weights"])
+        place = own if weights is None else weights
         return Request(
-            spec=BackboneSpec.located_at(self.backbone, None if weights is None else str(weights)),
+            spec=BackboneSpec.located_at(self.backbone, None if place is None else str(place)),
             image_size=self.image_size,
             layers=tuple(LayerRequest(c.layer, c.pooling) for c in self.columns),
         )
@@ -191,6 +211,7 @@ class Model:
             "metrics": dict(self.metrics),
             "selection": [dict(row) for row in self.selection],
             "settings": dict(self.settings),
+            "attachments": sorted(self.attachments),
         }
 
 
@@ -207,7 +228,7 @@ def save(model: Model, path: str | Path) -> Model:
     check_place(path)
     files = _files(model)
     listed = {name: [len(data), sha256(data)] for name, data in files.items()}
-    files[RECORD] = seal("model", {**model.record, "files": listed})
+    files[RECORD] = seal(RECORD_KINDS[model.kind], {**model.record, "files": listed})
     try:
         publish_folder(path, files)
     except OSError as error:
@@ -215,7 +236,7 @@ def save(model: Model, path: str | Path) -> Model:
             f"The model cannot be written to {path}: {error.strerror or error}. Give --out a "
             f"folder that can be written"
         ) from error
-    return _with_path(model, path)
+    return replace(model, path=path, attachments={n: path / n for n in model.attachments})
 
 
 def load(path: str | Path) -> Model:
@@ -233,14 +254,17 @@ def load(path: str | Path) -> Model:
             f"--out {path}"
         )
     try:
-        facts = unseal("model", str(path / RECORD), (path / RECORD).read_bytes())
+        data = (path / RECORD).read_bytes()
+        tuned = json.loads(data).get("kind") == RECORD_KINDS["finetuned"]
+        kind: Kind = "finetuned" if tuned else "head"
+        facts = unseal(RECORD_KINDS[kind], str(path / RECORD), data)
         files = {name: _read(path, name, *listed) for name, listed in facts["files"].items()}
-        return _from_record(facts, files, path)
+        return _from_record(kind, facts, files, path)
     except (StoreFormatError, ModelError):
         raise
     except DamagedStoreError as error:
         raise DamagedModelError(f"{error}. Train it anew: python -m heads fit STORE") from error
-    except (KeyError, ValueError, TypeError, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
         raise DamagedModelError(
             f"{path} cannot be read: {type(error).__name__} {error}. Train it anew: "
             f"python -m heads fit STORE"
@@ -265,7 +289,7 @@ def _files(model: Model) -> dict[str, bytes]:
     for name, rows in ((HISTORY, model.history), (SWEEP, model.sweep)):
         if rows:
             files[name] = table_csv(rows)
-    return files
+    return files | {name: place.read_bytes() for name, place in model.attachments.items()}
 
 
 def table_csv(rows: tuple[Mapping[str, Any], ...]) -> bytes:
@@ -296,7 +320,9 @@ def _read(folder: Path, name: str, size: int, digest: str) -> bytes:
     return data
 
 
-def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path) -> Model:
+def _from_record(
+    kind: Kind, facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path
+) -> Model:
     with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     model = Model(
@@ -319,6 +345,8 @@ def _from_record(facts: Mapping[str, Any], files: Mapping[str, bytes], path: Pat
         settings=facts["settings"],
         history=_rows(files.get(HISTORY)),
         sweep=_rows(files.get(SWEEP)),
+        kind=kind,
+        attachments={name: path / name for name in facts.get("attachments", []) if name in files},
         path=path,
     )
     if model.recipe.key != facts["recipe_key"]:
@@ -358,7 +386,3 @@ def _value(cell: str) -> Any:
 
 
 _WORDS: Mapping[str, Any] = {"": None, "True": True, "False": False}
-
-
-def _with_path(model: Model, path: Path) -> Model:
-    return replace(model, path=path)

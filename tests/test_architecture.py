@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import extract
+import finetune
 import heads
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,9 @@ def test_stations_do_not_know_each_other(station, strangers):
     assert not parts & strangers
 
 
-@pytest.mark.parametrize("module", ["extract", "extract.cli", "heads", "heads.cli"])
+@pytest.mark.parametrize(
+    "module", ["extract", "extract.cli", "heads", "heads.cli", "finetune", "finetune.cli"]
+)
 def test_the_command_line_imports_nothing_heavy(module):
     """`python -m extract --help` answers at once."""
     code = f"import sys, {module}; print(*sys.modules)"
@@ -62,7 +65,7 @@ def test_the_command_line_imports_nothing_heavy(module):
     assert not HEAVY & set(loaded)
 
 
-@pytest.mark.parametrize("package", [extract, heads])
+@pytest.mark.parametrize("package", [extract, heads, finetune])
 def test_the_public_face_is_what_it_names(package):
     assert all(callable(getattr(package, name)) for name in package.__all__)
     assert dir(package) == package.__all__
@@ -70,7 +73,7 @@ def test_the_public_face_is_what_it_names(package):
         _ = package.nothing
 
 
-@pytest.mark.parametrize("package", [extract, heads])
+@pytest.mark.parametrize("package", [extract, heads, finetune])
 def test_no_module_hides_a_public_name(package):
     """Importing `heads.fit` as a module would put it where the function of that name is."""
     folder = ROOT / package.__name__

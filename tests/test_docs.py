@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 import extract.cli
+import finetune.cli
 import heads.cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,7 @@ PARAMETERS = {
     for package, commands in {
         "extract": get_command(extract.cli.app).commands,
         "heads": get_command(heads.cli.app).commands,
+        "finetune": get_command(finetune.cli.app).commands,
     }.items()
 }
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

@@ -222,6 +222,20 @@ class Snapshot:
         )
         return head + columns + items
 
+    def take(self, rows: np.ndarray, column: str | None = None) -> np.ndarray:
+        """Return rows of a column by their numbers, as `items` has them: (n, *row_shape).
+
+        Raises:
+            InputError: If there is no such column, or no such row.
+            DamagedStoreError: If a file is not what was sealed.
+        """
+        kept = self._column(column)
+        total = sum(ref.rows for ref in kept.refs)
+        if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < total:
+            raise InputError(f"{self.path} has rows 0 to {total - 1}. Received: others")
+        with read_errors(self.path):
+            return gather(self._shards, kept, np.asarray(rows))
+
     def _column(self, name: str | None) -> SnapshotColumn:
         columns = self.record.columns
         exact = [c for c in columns if name == c.column.name]

@@ -1,0 +1,59 @@
+"""The command line says what it did, and one line where it cannot."""
+
+import json
+import sys
+
+import pytest
+
+from finetune import cli
+
+
+def typed(monkeypatch, capsys, *words):
+    """Return (exit status, stdout, stderr) of a command."""
+    monkeypatch.setattr(sys, "argv", ["finetune", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+def test_plan_shows_what_trains_and_what_cuts_save(store, head, monkeypatch, capsys):
+    status, out, err = typed(
+        monkeypatch,
+        capsys,
+        "plan",
+        store,
+        "--head",
+        head.path,
+        "--unfreeze",
+        "from:conv4",
+        "--json",
+    )
+    found = json.loads(out.splitlines()[-1])
+
+    assert status == 0
+    assert found["plans"][0]["trainable_weights"] == 3
+    assert found["plans"][0]["cut"] == "relu3"
+    cut = next(cut for cut in found["cuts"] if cut["name"] == "relu3")
+    assert cut["kib_per_image"] == 4 * 4 * 64 * 2 / 1024
+    assert cut["disk_bytes"] == 54 * 4 * 4 * 64 * 2
+    assert cut["speedup"] > 0
+    assert f"Next: python -m finetune run {store} --unfreeze from:conv4" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--unfreeze", "from:konv4"], "has no layer or block 'konv4': did you mean conv4"),
+        (["--mode", "suffix", "--augment", "flip"], "drawn once and then stay the same"),
+        (["--mode", "suffix", "--unfreeze", "all"], "No set of tensors can be kept"),
+        (["--augment", "spin=1"], "Unknown augmentation 'spin'"),
+    ],
+)
+def test_errors_are_one_line(store, head, monkeypatch, capsys, words, message):
+    status, _, err = typed(monkeypatch, capsys, "run", store, "--head", head.path, *words)
+    last = err.strip().splitlines()[-1]
+
+    assert status == 1
+    assert last.startswith("Error: ")
+    assert message in last
