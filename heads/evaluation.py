@@ -15,7 +15,6 @@ import numpy as np
 
 from extract.store import header
 from extract.store.reader import Data, Snapshot, open_store
-from heads import imaging
 from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
@@ -168,7 +167,7 @@ def find_store(model: Model) -> Path:
 
 def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
-    if not imaging.is_stored(model, snapshot):
+    if not model.could_be_in(snapshot):
         return open_source(snapshot, [snapshot.columns[0].name])
     model.check_features(snapshot)
     names = {column.canonical: column.name for column in snapshot.columns}
@@ -221,7 +220,7 @@ def _predict(
     probabilities = np.empty((rows, len(model.classes)))
     codes = np.empty(rows, np.int64)
     start = 0
-    for block in _blocks(model, source, split, images):
+    for block in blocks_of(model, source, split, images):
         here = slice(start, start + len(block))
         codes[here] = known[block.y]
         if (unknown := codes[here] < 0).any():
@@ -238,9 +237,16 @@ def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
     return np.mean([model.predict_proba(view) for view in views], axis=0)
 
 
-def _blocks(model: Model, source: Source, split: str, images: str | Path | None) -> Iterator[Data]:
-    if imaging.is_stored(model, source.snapshot):
+def blocks_of(
+    model: Model, source: Source, split: str, images: str | Path | None
+) -> Iterator[Data]:
+    model: Model, source: Source, split: str, images: str | Path | None
+) -> Iterator[Data]:
+    """Yield rows with the model's features: from the store, or computed from images."""
+    if model.could_be_in(source.snapshot):
         return source.blocks(split)
+    from heads import imaging
+
     return imaging.blocks(model, source, split, images)
 
 

@@ -29,11 +29,6 @@ ROWS = 32
 """Rows of one block."""
 
 
-def is_stored(model: Model, snapshot: Snapshot) -> bool:
-    """Whether a store could hold the model's features: they are not of a backbone of its own."""
-    return model.kind == "head" or model.recipe.key == snapshot.recipe.key
-
-
 def images_root(snapshot: Snapshot, images: str | Path | None = None) -> Path:
     """Return the folder that a store's paths are in: as given, as it was, else beside the store.
 

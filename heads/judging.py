@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from heads.data import Source
+from heads.evaluation import blocks_of
 from heads.model import Model
 from heads.scoring import unit
 
@@ -36,13 +38,16 @@ class Judged:
         return self.probabilities.max(axis=1)
 
 
-def judge(model: Model, source: Source, split: str) -> Judged:
-    """Return what a model says of each row of a split."""
+def judge(model: Model, source: Source, split: str, images: str | Path | None = None) -> Judged:
+    """Return what a model says of each row of a split.
+
+    A fine-tuned model needs the store's `images`, where they are not as last time.
+    """
     known = {name: code for code, name in enumerate(model.classes)}
     codes = np.array([known.get(name, -1) for name in source.classes], np.int64)
     blocks = [
         (codes[block.y], model.predict_proba(block.X), block.items)
-        for block in source.blocks(split)
+        for block in blocks_of(model, source, split, images)
     ]
     found, probabilities, items = zip(*blocks, strict=True)
     return Judged(

@@ -170,6 +170,10 @@ class Model:
                     f"with {wanted}. Give --weights the file that it was trained with"
                 )
 
+    def could_be_in(self, snapshot: Snapshot) -> bool:
+        """Whether a store could hold its features: they are not of a backbone of its own."""
+        return self.kind == "head" or self.recipe.key == snapshot.recipe.key
+
     def check_features(self, snapshot: Snapshot) -> None:
         """Raise `StaleModelError` unless a snapshot holds features of this model's recipe."""
         if (difference := first_difference(self.recipe, snapshot.recipe)) is not None:
@@ -255,8 +259,7 @@ def load(path: str | Path) -> Model:
         )
     try:
         data = (path / RECORD).read_bytes()
-        tuned = json.loads(data).get("kind") == RECORD_KINDS["finetuned"]
-        kind: Kind = "finetuned" if tuned else "head"
+        kind = _kind(data)
         facts = unseal(RECORD_KINDS[kind], str(path / RECORD), data)
         files = {name: _read(path, name, *listed) for name, listed in facts["files"].items()}
         return _from_record(kind, facts, files, path)
@@ -306,6 +309,16 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     sink = io.BytesIO()
     np.savez(sink, **{name: arrays[name] for name in sorted(arrays)})  # type: ignore[arg-type]
     return sink.getvalue()
+
+
+def _kind(record: bytes) -> Kind:
+    """Return what a record says it is; what it says is checked when it is unsealed."""
+    try:
+        said = json.loads(record)
+    except ValueError:
+        return "head"
+    tuned = isinstance(said, dict) and said.get("kind") == RECORD_KINDS["finetuned"]
+    return "finetuned" if tuned else "head"
 
 
 def _read(folder: Path, name: str, size: int, digest: str) -> bytes:

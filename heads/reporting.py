@@ -73,10 +73,10 @@ def report(
     out = _default_out(models[0]) if out is None else Path(out)
     check_place(out, "report")
     snapshot = open_store(find_store(models[0]) if store is None else store)
-    evaluations = [evaluate(m, snapshot, split) for m in models]
+    evaluations = [evaluate(m, snapshot, split, images=images) for m in models]
     split = evaluations[0].split
     sources = [open_for(m, snapshot) for m in models]
-    judged = [judge(m, s, split) for m, s in zip(models, sources, strict=True)]
+    judged = [judge(m, s, split, images) for m, s in zip(models, sources, strict=True)]
     album = Album(snapshot, None if images is None else str(images))
     values = {
         "title": out.name.removesuffix(".html"),

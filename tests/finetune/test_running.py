@@ -13,7 +13,6 @@ from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
 from heads.data import Source
 from heads.errors import HeadError, StaleModelError
-from heads.imaging import is_stored
 from heads.model import load
 
 FAST = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
@@ -91,7 +90,7 @@ def test_evaluate_gives_what_the_run_measured(which, request, store):
     model = load(found.model)
 
     assert model.kind == "finetuned"
-    assert not is_stored(model, heads.data.open_source(store).snapshot)
+    assert not model.could_be_in(heads.data.open_source(store).snapshot)
     evaluation = heads.evaluate(found.model, split="validation")
     assert evaluation.report.accuracy == found.validation_accuracy
     assert evaluation.report.scalars["log_loss"] == pytest.approx(
