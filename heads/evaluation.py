@@ -240,8 +240,6 @@ def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
 def blocks_of(
     model: Model, source: Source, split: str, images: str | Path | None
 ) -> Iterator[Data]:
-    model: Model, source: Source, split: str, images: str | Path | None
-) -> Iterator[Data]:
     """Yield rows with the model's features: from the store, or computed from images."""
     if model.could_be_in(source.snapshot):
         return source.blocks(split)
