@@ -20,8 +20,7 @@ from heads.errors import HeadError
 from heads.metrics import Report, measure
 from heads.model import Model, load
 from heads.targets import target_of
-from heads.task_metrics import TaskReport
-from heads.tasks import judge
+from heads.task_metrics import TaskReport, judge
 
 MATRIX = 12
 """Most classes whose confusion is printed as a matrix; of more, the pairs that are confused."""

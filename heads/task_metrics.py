@@ -14,6 +14,7 @@ import numpy as np
 from heads.bootstrap import Statistic, intervals, mean_of, resamples
 from heads.errors import HeadError
 from heads.ranking import Ranking
+from heads.scoring import answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +213,19 @@ def _r2(found: np.ndarray, y: np.ndarray) -> Statistic:
 
 def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
+
+
+def judge(
+    task: str,
+    logits: np.ndarray,
+    y: np.ndarray | None,
+    names: tuple[str, ...],
+    temperature: float,
+    thresholds: tuple[float, ...],
+) -> TaskReport:
+    """Return how good logits (n, outputs) are."""
+    assert y is not None
+    found = answers(logits, task, temperature, len(names))
+    if task == "regression":
+        return measure_numbers(found, y, names)
+    return measure_labels(found, y, names, thresholds)

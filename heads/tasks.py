@@ -20,7 +20,7 @@ from heads.estimators import json_value
 from heads.multi_output import make
 from heads.novelty import Novelty
 from heads.scoring import Dense, answers
-from heads.task_metrics import TaskReport, best_thresholds, measure_labels, measure_numbers
+from heads.task_metrics import TaskReport, best_thresholds, judge
 
 
 def train_task(
@@ -77,22 +77,6 @@ def train_task(
             "chosen": {k: v[0] for k, v in chosen.items() if len(v) == 1},
         },
     }
-
-
-def judge(
-    task: str,
-    logits: np.ndarray,
-    y: np.ndarray | None,
-    names: tuple[str, ...],
-    temperature: float,
-    thresholds: tuple[float, ...],
-) -> TaskReport:
-    """Return how good logits (n, outputs) are."""
-    assert y is not None
-    found = answers(logits, task, temperature, len(names))
-    if task == "regression":
-        return measure_numbers(found, y, names)
-    return measure_labels(found, y, names, thresholds)
 
 
 def _fitted(head: Any, train: Data, judges: Data | None) -> Dense:
