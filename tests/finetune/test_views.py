@@ -1,19 +1,12 @@
 """With `--views K`, each epoch trains on one of K kept views of each image."""
 
-import inspect
-
 import numpy as np
-import pytest
 
-import extract
 import finetune
 from extract.store.reader import open_store
 from finetune.suffix import boundary_store, pick_views
 
 
-@pytest.mark.skipif(
-    "views" not in inspect.signature(extract.run).parameters, reason="extraction keeps no views yet"
-)
 def test_suffix_mode_trains_on_kept_views(store, head):
     found = finetune.run(
         store,
