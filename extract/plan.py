@@ -239,7 +239,9 @@ def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool)
         return found
     if kind == "openvino":
         often = "once" if keep else "for this plan only"
-        reporter.note(f"Converting {request.spec.title} for OpenVINO, {often} (seconds for a small one) …")
+        reporter.note(
+            f"Converting {request.spec.title} for OpenVINO, {often} (seconds for a small one) …"
+        )
     return prepare(request, kind, keep)
 
 

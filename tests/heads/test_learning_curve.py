@@ -10,7 +10,6 @@ from heads.data import Source
 from heads.errors import HeadError, ModelError
 from heads.learning_curve import in_their_span
 from heads.ridge import RidgeHead
-from tests.heads.test_cli import cli  # noqa: F401  (a fixture)
 
 
 def test_each_k_has_a_mean_and_an_interval_for_each_estimator(painted, tmp_path):
@@ -74,7 +73,7 @@ def test_a_plot_that_cannot_be_written(painted, tmp_path):
         heads.few_shot(painted, tmp_path / "no" / "c.png", columns=["last"], shots=[1, 2], draws=2)
 
 
-def test_the_command_prints_the_table_and_writes_the_plot(cli, painted):  # noqa: F811
+def test_the_command_prints_the_table_and_writes_the_plot(cli, painted):
     words = ("few-shot", painted, "--column", "last", "--shots", "1,2", "--draws", "2")
     status, out, _ = cli(*words)
     facts = json.loads(cli(*words, "--json")[1])

@@ -20,7 +20,6 @@ from heads.logistic import LogisticHead
 from heads.multi_output import MultilabelLogistic, RidgeRegressor
 from heads.predictions import judge_outputs, write_outputs_csv
 from heads.task_metrics import best_thresholds, measure_labels, measure_numbers
-from tests.heads.test_cli import cli  # noqa: F401  (a fixture)
 
 WARM = {"red": "red|warm", "green": "green", "blue": "blue|cold"}
 
@@ -242,7 +241,7 @@ def test_refit_uses_validation_rows_with_what_they_chose(painted):
     assert not np.array_equal(a.scorer.kernels[0], b.scorer.kernels[0])
 
 
-def test_the_commands(cli, painted):  # noqa: F811
+def test_the_commands(cli, painted):
     relabelled(painted, lambda row: WARM[row["label"]])
     both = cli("fit", painted, "--multilabel", "--regression", "--column", "last")
     status, out, _ = cli("fit", painted, "--column", "last", "--multilabel")
