@@ -7,7 +7,7 @@ import pytest
 from extract import layer_costs
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError
-from tests.extract.test_frozen import onnx_model
+from tests.extract.test_frozen_graphs import onnx_model
 
 
 def in_this_process(monkeypatch, capsys):

@@ -271,10 +271,12 @@ def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
         finetune.run(store, head)
 
 
-def test_a_frozen_graph_is_refused(head, monkeypatch):
+def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):
     build = keras_graph.build
     monkeypatch.setattr(keras_graph, "build", lambda *a: replace(build(*a), original=None))
-    with pytest.raises(FinetuneError, match="is a frozen graph: it has no layers"):
+    with pytest.raises(
+        FinetuneError, match="is not of keras.applications, and fine-tuning takes no other"
+    ):
         open_network(head)
 
 
