@@ -23,8 +23,10 @@ SAMPLE = 20_000
 """Rows that tell which dimensions have most of the differences."""
 BLOCK = 2**24
 """Pairs that are looked at in few dimensions at once: 64 MiB of them."""
-PAIRS = 2**16
+PAIRS = 2**13
 """Pairs that are compared at once."""
+ROWS = 4096
+"""Rows that are made unit vectors at once."""
 ROUNDING = 1e-5
 """How far float32 may put a similarity off."""
 
@@ -64,37 +66,58 @@ def near_pairs(X: np.ndarray, similarity: float = SIMILARITY) -> Pairs:
     Returns:
         Every such pair, once. A row that does not differ from the mean is like no other.
     """
-    U = _unit(X)
-    rotated = [U @ axes.astype(U.dtype) for axes in _leading(U)]
+    units = _Units(X)
+    rotated = _rotated(units)
     parts = [np.empty((0, 2), np.int64)]
-    for pairs in _candidates(rotated[0] if rotated else U, similarity - ROUNDING):
+    for pairs in _candidates(rotated[0], similarity - ROUNDING):
         for Z in rotated[1:]:
             pairs = pairs[_bound(Z, pairs) >= similarity - ROUNDING]
         parts.append(pairs)
     pairs = np.concatenate(parts)
-    found = _dots(U, pairs)
+    found = _dots(units, pairs)
     pairs, found = pairs[found >= similarity], np.minimum(found[found >= similarity], 1)
     order = np.lexsort((*pairs.T[::-1], -found))
     first, second = pairs[order].T
     return Pairs(first, second, found[order])
 
 
-def _unit(X: np.ndarray) -> np.ndarray:
-    """Return rows less their mean, of length 1; rows of length 0 stay."""
-    U = np.asarray(X, np.float32) - X.mean(axis=0, dtype=np.float64).astype(np.float32)
-    length = np.sqrt(np.einsum("nd,nd->n", U, U))
-    U /= np.where(length > 0, length, 1)[:, None]
-    return U
+class _Units:
+    """Rows less their mean, of length 1, made when they are asked for: X may fill the memory."""
+
+    def __init__(self, X: np.ndarray) -> None:
+        self._X = X
+        self._mean = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.width = X.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._X)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return some rows (m, d) float32; rows of length 0 stay."""
+        U = self._X[rows].astype(np.float32) - self._mean
+        length = np.sqrt(np.einsum("nd,nd->n", U, U))
+        U /= np.where(length > 0, length, 1)[:, None]
+        return U
 
 
-def _leading(U: np.ndarray) -> list[np.ndarray]:
-    """Return orthonormal axes (d, k) with most of the differences, for each k of `STEPS`."""
-    wanted = [k for k in STEPS if k < U.shape[1]]
-    if not wanted:
-        return []
-    some = U[np.linspace(0, len(U) - 1, min(len(U), SAMPLE)).astype(int)]
-    _, axes = np.linalg.eigh((some.T @ some).astype(np.float64))
-    return [np.ascontiguousarray(axes[:, ::-1][:, :k]) for k in wanted]
+def _rotated(units: _Units) -> list[np.ndarray]:
+    """Return rows (n, k) in the k dimensions with most of the differences, for each of `STEPS`.
+
+    Where there are no more dimensions than the least of these, the rows themselves.
+    """
+    wanted = [k for k in STEPS if k < units.width]
+    axes = [np.eye(units.width, dtype=np.float32)]
+    if wanted:
+        some = units[np.linspace(0, len(units) - 1, min(len(units), SAMPLE)).astype(int)]
+        _, vectors = np.linalg.eigh((some.T @ some).astype(np.float64))
+        axes = [np.ascontiguousarray(vectors[:, ::-1][:, :k], np.float32) for k in wanted]
+    found = [np.empty((len(units), each.shape[1]), np.float32) for each in axes]
+    for start in range(0, len(units), ROWS):
+        here = slice(start, start + ROWS)
+        rows = units[here]
+        for Z, each in zip(found, axes, strict=True):
+            Z[here] = rows @ each
+    return found
 
 
 def _candidates(Z: np.ndarray, least: float) -> Iterator[np.ndarray]:
@@ -125,10 +148,10 @@ def _bound(Z: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return out
 
 
-def _dots(U: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return (p,) the similarity of pairs of U (n, d)."""
+def _dots(units: _Units, pairs: np.ndarray) -> np.ndarray:
+    """Return (p,) the similarity of pairs, in full width."""
     out = np.empty(len(pairs), np.float32)
     for start in range(0, len(pairs), PAIRS):
         i, j = pairs[start : start + PAIRS].T
-        out[start : start + PAIRS] = np.einsum("pd,pd->p", U[i], U[j])
+        out[start : start + PAIRS] = np.einsum("pd,pd->p", units[i], units[j])
     return out
