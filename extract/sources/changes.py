@@ -8,7 +8,6 @@ from pathlib import Path
 from extract.errors import InputError
 from extract.items import SCHEMES, Listing
 from extract.sources import list_images, naming
-from extract.sources.tars import expand
 
 
 def list_again(found_at: Mapping[str, str], newest_ns: int) -> Listing | None:
@@ -44,6 +43,10 @@ def written_ns(place: str) -> int:
         folder = Path(naming.parse(rest)[0]).expanduser()
         pattern = "*.arrow" if scheme == "hf" else "dataset_info.json"
         files = [*folder.rglob(pattern)] if folder.is_dir() else []
+    elif place.endswith(".tar"):
+        from extract.sources.tars import expand  # with it come the decoders, which take a while
+
+        files = [Path(name) for name in expand(place)]
     else:
-        files = [Path(name) for name in expand(place)] if place.endswith(".tar") else [Path(place)]
+        files = [Path(place)]
     return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
