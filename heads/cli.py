@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from extract import console
+from extract.collector import paused
 from extract.console import Screen
 from heads import cli_pages
 
@@ -99,9 +100,11 @@ def fit(
     Example: python -m heads fit photos.features
     """
     from heads.errors import HeadError
-    from heads.estimators import parse_settings
-    from heads.fitting import fit as fit_head
-    from heads.fitting import fit_columns
+
+    with paused():  # importing scikit-learn makes many objects, and all stay
+        from heads.estimators import parse_settings
+        from heads.fitting import fit as fit_head
+        from heads.fitting import fit_columns
 
     if multilabel and regression:
         raise HeadError("Labels are numbers or names: give --multilabel or --regression")
