@@ -42,13 +42,17 @@ class Frozen:
     channels_first: bool
     size: int | None
     """Side of the images that it was made for; None for any."""
+    named: frozenset[str]
+    """The names of nodes that are the file's own."""
 
     @property
     def layers(self) -> dict[str, Any]:
-        """Every output of one node that depends on the image, by the node's name, in order."""
+        """Every output of one named node that depends on the image, by its name, in order."""
         found: dict[str, Any] = {}
         for node in self.model.get_ordered_ops():
             if node.get_type_name() in HIDDEN or node.get_output_size() != 1:
+                continue
+            if node.get_friendly_name() not in self.named | {self.last}:
                 continue
             shape = node.output(0).partial_shape
             if shape.rank.is_static and len(shape) and shape[0].is_dynamic:
@@ -83,7 +87,16 @@ def read(path: Path, size: int) -> Frozen:
         raise _fixed_batch(path) from error
     if model.outputs[0].partial_shape[0].is_static:
         raise _fixed_batch(path)
-    return Frozen(path, model, channels_first, own_size)
+    return Frozen(path, model, channels_first, own_size, _names(model) & _names(_read(path)[0]))
+
+
+def _names(model: Any) -> frozenset[str]:
+    """Return the names of all nodes.
+
+    A node that OpenVINO's frontend put in is called by a counter of the process (`Transpose_44`),
+    by which nobody would find it again: names that a second reading has too are the file's.
+    """
+    return frozenset(node.get_friendly_name() for node in model.get_ops())
 
 
 def _fixed_batch(path: Path) -> BackboneError:
@@ -167,6 +180,15 @@ def _check_pooling(graph: Frozen, name: str, shape: tuple[int, ...], pooling: Po
             f"Layer {name} of {graph.path.name} gives shape {shape}, which {pooling} cannot pool. "
             f"Ask for {name}:none or {name}:flatten."
         )
+    if (
+        pooling in ("avg", "max")
+        and len(shape) == 3
+        and _channels_first(graph, name, shape) is None
+    ):
+        raise BackboneError(
+            f"Layer {name} of {graph.path.name} gives shape {shape}: which of these are channels "
+            f"cannot be told. Ask for {name}:none or {name}:flatten."
+        )
     if pooling == "cls" and shape[0] == patch_tokens(shape[0]):
         raise BackboneError(
             f"Layer {name} of {graph.path.name} gives {shape[0]} tokens, all of them patches: "
@@ -235,9 +257,9 @@ def _with_pixels(graph: Frozen, columns: Sequence[Column], steps: Preprocessing,
 def _pooled(graph: Frozen, column: Column, output: Any, number: int) -> Any:
     from openvino import opset13 as ops
 
-    x, shape = ops.convert(output, np.float32), output.partial_shape
-    axes = ops.constant(_spatial(graph, len(shape)))
-    tokens = shape[1].get_length() if len(shape) == 3 else 1
+    x, shape = ops.convert(output, np.float32), _row_shape(graph, column.layer, output)
+    axes = ops.constant(_spatial(graph, column.layer, shape))
+    tokens = shape[0] if len(shape) == 2 else 1
     name = f"column_{number}"
     match column.pooling:
         case "avg":
@@ -255,10 +277,23 @@ def _pooled(graph: Frozen, column: Column, output: Any, number: int) -> Any:
             return ops.convert(x, np.float32, name=name)
 
 
-def _spatial(graph: Frozen, rank: int) -> list[int]:
-    if rank == 3:
+def _spatial(graph: Frozen, layer: str, shape: tuple[int, ...]) -> list[int]:
+    """Return the axes to pool over; `shape` is that of a row, the batch is axis 0."""
+    if len(shape) < 3:
         return [1]
-    return [2, 3] if graph.channels_first else [1, 2]
+    return [2, 3] if _channels_first(graph, layer, shape) else [1, 2]
+
+
+def _channels_first(graph: Frozen, layer: str, shape: tuple[int, ...]) -> bool | None:
+    """Return where the channels of a map are; None where nothing tells.
+
+    Not the graph's own layout: OpenVINO moves transposes, so that inner layers of a graph with
+    channels last have them first, and some graphs mix both. Images are squares, so are their maps.
+    """
+    first, last = shape[1] == shape[2], shape[0] == shape[1]
+    if first != last:
+        return first
+    return graph.channels_first if layer == graph.last else None
 
 
 def _by_hand(graph: Frozen, columns: Sequence[Column], images: np.ndarray) -> list[np.ndarray]:
@@ -272,12 +307,12 @@ def _by_hand(graph: Frozen, columns: Sequence[Column], images: np.ndarray) -> li
     kind = compiled.inputs[0].get_element_type().to_dtype()
     rows = [list(compiled(image[None].astype(kind)).values()) for image in turned]
     found = [np.concatenate(arrays).astype(np.float32) for arrays in zip(*rows, strict=True)]
-    return [_pooled_by_hand(graph, c.pooling, x) for c, x in zip(columns, found, strict=True)]
+    return [_pooled_by_hand(graph, c, x) for c, x in zip(columns, found, strict=True)]
 
 
-def _pooled_by_hand(graph: Frozen, pooling: Pooling, x: np.ndarray) -> np.ndarray:
-    axes = tuple(_spatial(graph, x.ndim))
-    match pooling:
+def _pooled_by_hand(graph: Frozen, column: Column, x: np.ndarray) -> np.ndarray:
+    axes = tuple(_spatial(graph, column.layer, x.shape[1:]))
+    match column.pooling:
         case "avg":
             return np.asarray(x.mean(axis=axes))
         case "max":

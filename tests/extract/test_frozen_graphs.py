@@ -1,5 +1,6 @@
 """Frozen graphs as backbones: read by OpenVINO, with pixels, layout and pooling put around them."""
 
+import keras
 import numpy as np
 import openvino as ov
 import pytest
@@ -119,6 +120,55 @@ def test_a_saved_model_gives_what_keras_gives(tmp_path):
     np.testing.assert_allclose(found[0], maps.mean(axis=(1, 2)), rtol=0, atol=1e-5)
     assert len(prepared.weights["files"]) == 3
     assert image_size_of(tmp_path / "saved") == SIZE
+
+
+def test_inner_layers_are_pooled_over_their_sides_wherever_openvino_has_them(tmp_path):
+    """It has them channels first, though the images and the last layer are channels last."""
+    model = small_model()
+    model.export(tmp_path / "saved", format="tf_saved_model", verbose=False)
+    path = tmp_path / "m.xml"
+    ov.save_model(ov.convert_model(tmp_path / "saved"), path, compress_to_fp16=False)
+    names = [
+        name
+        for name, output in frozen_graphs.read(path, SIZE).layers.items()
+        if [d.get_length() for d in list(output.partial_shape)[1:]] == [8, 7, 7]
+    ]
+    asked = request(path, *(f"{name}:{how}" for name in names for how in ("avg", "max")))
+    _, found = features(asked, tmp_path / "out")
+    maps = np.asarray(keras.Model(model.input, model.get_layer("relu").output)(probes_for(asked)))
+
+    assert names
+    np.testing.assert_allclose(found[-2], maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[-1], maps.max(axis=(1, 2)), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_that_the_file_does_not_name_are_none(tmp_path):
+    """OpenVINO numbers them anew at each reading: a column of such a name would not be found."""
+    small_model().export(tmp_path / "saved", format="tf_saved_model", verbose=False)
+    first, again = (frozen_graphs.read(tmp_path / "saved", SIZE) for _ in range(2))
+
+    assert list(first.layers) == list(again.layers)
+    assert first.last in first.layers
+
+
+def test_a_layer_whose_channels_cannot_be_told_is_refused_but_the_last(tmp_path):
+    pixels = ops.parameter([-1, SIZE, SIZE, 3], np.float32, name="pixels")
+    part = ops.strided_slice(
+        pixels, [0, 0, 0, 0], [0, 3, 3, 3], [1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0], name="cube"
+    )
+    path = tmp_path / "m.xml"
+    last = ops.multiply(part, np.float32(2), name="last")
+    ov.save_model(ov.Model([last], [pixels], "m"), path, compress_to_fp16=False)
+    with pytest.raises(
+        BackboneError, match=r"\(3, 3, 3\): which of these are channels .* cube:none"
+    ):
+        frozen_graphs.resolve(frozen_graphs.read(path, SIZE), [LayerRequest("cube", "avg")])
+    asked = request(path, "last:avg")
+    _, found = features(asked, tmp_path / "out")
+
+    np.testing.assert_allclose(
+        found[0], 2 * probes_for(asked)[:, :3, :3].mean(axis=(1, 2)), rtol=1e-5
+    )
 
 
 def test_the_cache_believes_a_graph_as_long_as_all_of_its_files_are_the_same(tmp_path):
