@@ -59,8 +59,9 @@ def test_a_label_is_doubted_by_its_margin():
     np.testing.assert_allclose(found.margin, [MARGIN - 2e-6, 0.6])
 
 
-def test_swapped_labels_of_photographs_are_found(shared, tmp_path):
+def test_swapped_labels_of_photographs_are_found(shared, tmp_path, monkeypatch):
     """5 % of labels swapped: at least .8 found, and half of what is doubted was swapped."""
+    monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
     store = tmp_path / "photos.features"
     extract.run(shared / "data" / "cats_dogs_200px", store, arguments={"alpha": 0.35})
     data = extract.open_store(store).load(None)
