@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.model_selection import PredefinedSplit
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from heads.errors import HeadError
@@ -107,8 +106,8 @@ class MultilabelLogistic(BaseEstimator):
         """Learn from X (n, d) and indicators y (n, labels); returns self."""
         options: dict[str, Any] = {}
         if validation_data is not None:
-            fold = np.repeat([-1, 0], [len(X), len(validation_data[0])])
-            options = {"cv": PredefinedSplit(fold), "refit": False}
+            folds = [np.split(np.arange(len(X) + len(validation_data[0])), [len(X)])]
+            options = {"cv": folds, "refit": False}
             X, y = (np.concatenate(pair) for pair in zip((X, y), validation_data, strict=True))
         heads = []
         for label in y.T:

@@ -8,7 +8,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
 from heads.errors import HeadError
@@ -63,16 +62,27 @@ class Folds:
 
     @classmethod
     def of(cls, cv: Any, X: np.ndarray, y: np.ndarray) -> Folds:
-        """Split rows as LogisticRegressionCV does: `cv` is None, an integer or a splitter.
+        """Split rows as LogisticRegressionCV does.
+
+        Args:
+            cv: None, an integer, a splitter, or pairs of rows that train and rows that judge.
+            X: (n, d) features.
+            y: (n,) labels.
 
         Raises:
             ValueError: If rows cannot be split so; scikit-learn says why.
         """
-        pairs = list(check_cv(cv, y, classifier=True).split(X, y))
+        pairs = cv if isinstance(cv, list) else _pairs(cv, X, y)
         return cls(*(np.stack([_mask(pair[i], len(X)) for pair in pairs]) for i in (0, 1)))
 
     def __len__(self) -> int:
         return len(self.train)
+
+
+def _pairs(cv: Any, X: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import check_cv  # half a second, which rows of a list do not need
+
+    return list(check_cv(cv, y, classifier=True).split(X, y))
 
 
 def _mask(rows: np.ndarray, count: int) -> np.ndarray:

@@ -229,12 +229,9 @@ def _fit_path(estimator: Any, work: Work) -> None:
     if not work.chooses:
         estimator.fit(*work.together(work.on))
         return
-    from sklearn.model_selection import PredefinedSplit
-
     X, y = work.together([*work.on, "validation"])
-    fold = np.full(len(y), -1)
-    fold[len(y) - work.source.count("validation") :] = 0
-    estimator.set_params(cv=PredefinedSplit(fold), refit=False).fit(X, y)
+    trains, judges = np.split(np.arange(len(y)), [len(y) - work.source.count("validation")])
+    estimator.set_params(cv=[(trains, judges)], refit=False).fit(X, y)
 
 
 def _fit_stream(estimator: Any, work: Work) -> None:
