@@ -180,7 +180,7 @@ def _outcome(
         for key in keys:
             place = found[key]
             digest = place.commit.row_digests[place.index]
-            lines.append(root_line(place.facts, columns[canonical], digest))
+            lines.append(root_line(place.facts, canonical, digest))
             if key not in facts or place.facts.status not in HAS_FEATURES:
                 facts[key] = place.facts
     return root_digest(lines), facts

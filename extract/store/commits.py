@@ -8,12 +8,11 @@ killed resumes without reading them again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, repeat
-from operator import itemgetter
-from typing import Literal, NamedTuple
+from itertools import repeat
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +23,8 @@ from extract.store.records import seal, unseal
 from extract.store.shards import ShardRef
 
 RowStatus = Literal["good", "warned", "undecodable", "absent"]
+T = TypeVar("T", bound=tuple[Any, ...])
+LINES_AT_ONCE = 16384
 HAS_FEATURES = frozenset({"good", "warned"})
 
 
@@ -167,9 +168,9 @@ def encode(commit: Commit) -> bytes:
 def parse(digest: str, data: bytes) -> Commit:
     """Read what `encode` wrote."""
     facts = unseal("commit", name_of(digest), data)
-    reasons = facts["reasons"]
+    reasons, reads = facts["reasons"], facts["reads"]
     plain = zip(facts["image_keys"], facts["statuses"], repeat(""), repeat(""))
-    rows = [*map(partial(tuple.__new__, RowFacts), plain)]  # three times as quick as a call
+    rows = _tuples(RowFacts, plain)
     for index, (stage, reason) in reasons.items():
         rows[int(index)] = rows[int(index)]._replace(stage=stage, reason=reason)
     own = {key: key for key in facts["image_keys"]}  # the same text is held once
@@ -180,8 +181,7 @@ def parse(digest: str, data: bytes) -> Commit:
         rows=tuple(rows),
         row_digests=tuple(facts["row_digests"]),
         reads=tuple(
-            FileRead(path, size, time, own.get(key, key))
-            for path, size, time, key in facts["reads"]
+            _tuples(FileRead, ((p, size, mtime, own.get(k, k)) for p, size, mtime, k in reads))
         ),
         decoder=facts["decoder"],
         signature=facts["signature"],
@@ -192,6 +192,11 @@ def parse(digest: str, data: bytes) -> Commit:
     ):
         raise DamagedStoreError(f"{name_of(digest)} belongs to another shard")
     return commit
+
+
+def _tuples(kind: type[T], values: Iterable[tuple[Any, ...]]) -> list[T]:
+    """Make named tuples, three times as quickly as calls do."""
+    return [*map(partial(tuple.__new__, kind), values)]
 
 
 def root_digest(lines: Iterable[str]) -> str:
@@ -206,7 +211,7 @@ def root_of(parts: Sequence[tuple[Column, Commit]], used: Container[str]) -> str
     """Return the root digest of the rows whose images are in `used`.
 
     The same as `root_digest` of all their lines, which begin with the image keys. They are made
-    in the order of the keys, one image at a time: a million together would take 300 MB.
+    in the order of the keys, a piece at a time: a million together would take 300 MB.
     """
     chosen = [
         np.array([i for i, row in enumerate(commit.rows) if row.image_key in used], np.int32)
@@ -221,25 +226,27 @@ def root_of(parts: Sequence[tuple[Column, Commit]], used: Container[str]) -> str
     sizes = [len(indices) for indices in chosen]
     numbers = np.repeat(np.arange(len(parts), dtype=np.int32), sizes)
     rows = np.concatenate(chosen)
-
-    def lines() -> Iterator[tuple[str, str]]:
-        for position in np.argsort(keys, kind="stable"):
-            column, commit = parts[numbers[position]]
-            index = rows[position]
-            row = commit.rows[index]
-            yield row.image_key, root_line(row, column, commit.row_digests[index])
-
-    digest = hashlib.sha256()
-    for _, of_one_image in groupby(lines(), key=itemgetter(0)):
-        for _, line in sorted(of_one_image):
-            digest.update(line.encode())
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    names = [column.canonical for column, _ in parts]
+    digest, start = hashlib.sha256(), 0
+    while start < len(order):
+        last = min(start + LINES_AT_ONCE, len(order)) - 1
+        stop = int(np.searchsorted(keys, keys[last], side="right"))  # all lines of an image
+        piece = order[start:stop]
+        lines = [
+            root_line(parts[part][1].rows[row], names[part], parts[part][1].row_digests[row])
+            for part, row in zip(numbers[piece].tolist(), rows[piece].tolist(), strict=True)
+        ]
+        digest.update("".join(sorted(lines)).encode())
+        start = stop
     return digest.hexdigest()
 
 
-def root_line(row: RowFacts, column: Column, row_digest: str) -> str:
-    """Return the line of one image and column in the root digest.
+def root_line(row: RowFacts, column: str, row_digest: str) -> str:
+    """Return the line of one image and column, its canonical text, in the root digest.
 
     It knows nothing of order, shards, formats, paths, times or labels, so every history that
     ends with the same images ends with the same root.
     """
-    return f"{row.image_key} {row.status} {column.canonical} {row_digest}\n"
+    return f"{row[0]} {row[1]} {column} {row_digest}\n"

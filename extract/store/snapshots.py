@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from extract.errors import DamagedStoreError
-from extract.recipe import Column, canonical_json
+from extract.recipe import Column
 from extract.store.commits import name_of as commit_name
 from extract.store.files import Files, disk_errors, publish, publish_copy, sha256
 from extract.store.records import seal, unseal
@@ -245,16 +246,22 @@ def items_digest(items: pa.Table) -> str:
     Each line begins with its path, and no two items have the same one, so lines are sorted by the
     paths as they are written, and made a piece at a time: a million together would take 600 MB.
     """
-    paths = [canonical_json(path) for path in items["path"].to_pylist()]
+    paths = [_quoted(path) for path in items["path"].to_pylist()]
     order = sorted(range(len(paths)), key=paths.__getitem__)
     del paths
     chosen = items.select(["path", "image_key", "label", "split", "group"])
     digest = hashlib.sha256()
     for start in range(0, len(order), ITEMS_AT_ONCE):
         piece = chosen.take(order[start : start + ITEMS_AT_ONCE])
-        for values in zip(*(column.to_pylist() for column in piece.columns), strict=True):
-            digest.update(canonical_json(list(values)).encode() + b"\n")
+        columns = [map(_quoted, column.to_pylist()) for column in piece.columns]
+        lines = [f"[{','.join(values)}]\n" for values in zip(*columns, strict=True)]
+        digest.update("".join(lines).encode())
     return digest.hexdigest()
+
+
+def _quoted(text: str | None) -> str:
+    """Return what `canonical_json` does, three times as quickly: a million items have five."""
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 def _to_json(

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from extract.collector import paused
 from extract.cores import num_cores
 from extract.errors import DamagedStoreError, StoreError
 from extract.notebook import Shown
@@ -74,6 +75,7 @@ class Verdict(Shown):
         return not self.problems
 
 
+@paused()
 def verify(
     path: str | Path,
     progress: Callable[[int, int], None] = lambda _, __: None,

@@ -45,7 +45,7 @@ def parts(draw):
 @given(parts(), st.sets(keys))
 def test_the_root_is_over_the_sorted_lines_of_the_images_that_are_used(made, used):
     lines = [
-        root_line(row, column, digest)
+        root_line(row, column.canonical, digest)
         for column, commit in made
         for row, digest in zip(commit.rows, commit.row_digests, strict=True)
         if row.image_key in used
