@@ -55,7 +55,8 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         pad_to_aspect_ratio: Pad the shorter side with zeros to a square first.
         engine: "auto", "openvino" or "keras".
         store: Folder of the features; by default one in the user's cache folder, for each backbone
-            and resize. A store that `extract.run` made with the same recipe does as well.
+            and resize. A store that `extract.run` made with the same recipe does as well, for images
+            that it has: its snapshot is never replaced.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
 
         Raises:
             InputError: If an element of X is no image that can be read; it says which.
+                Also if an image is not in a store that `extract.run` made.
             StoreError: If the store is damaged, or was made with another recipe.
         """
         listing, plan = _list(X), self._plan()
@@ -117,6 +119,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         keys = _keys(listing, known)
         missing = _missing(keys, _places(known, plan))
         if missing:
+            _check_own(store, known, len(missing))
             items = tuple(listing.items[index] for index in missing)
             extract_listing(replace(listing, items=items), store, plan.settings, Silent())
             known = _known(store)
@@ -212,6 +215,18 @@ def _item(index: int, path: str) -> Item:
 def _known(store: Store) -> Known:
     with read_errors(store.path):
         return read_known(store)
+
+
+def _check_own(store: Store, known: Known, missing: int) -> None:
+    """Raise `InputError` where a new snapshot would replace that of a data set, and its labels."""
+    if (previous := known.previous) is None:
+        return
+    place = previous.found_at.get("images", "")
+    if previous.classes or not place.endswith(" in memory"):
+        raise InputError(
+            f"{store.path} holds the features of {place or 'a data set'} and lacks {missing:,} of "
+            f"these images. Extract them with python -m extract run, or leave store= out"
+        )
 
 
 def _keys(listing: Listing, known: Known) -> list[str]:

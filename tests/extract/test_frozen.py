@@ -143,6 +143,24 @@ def test_a_store_of_a_run_is_used(photos, paths, fake_backbone):
     assert fake_backbone.images == images
 
 
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_a_store_of_a_run_keeps_its_snapshot(photos, paths, kind):
+    """A snapshot of the new images alone would lose every label, and gc then the rows."""
+    whole = photos
+    if kind == "arrays":
+        rng = np.random.default_rng(0)
+        whole = [(rng.integers(0, 256, (8, 8, 3), np.uint8), label) for label in "aabb"]
+    store = extract.run(whole, photos.parent / "s.features", backbone="digits", image_size=32).store
+    new = photos / "cats" / "new.png"
+    new.write_bytes(Path(paths[0]).read_bytes() + b"of other bytes")
+    before = tree(Path(store))
+    frozen = FrozenBackbone("digits", image_size=32, store=store)
+
+    with pytest.raises(InputError, match=r"lacks 1 of these.*python -m extract run, or leave"):
+        frozen.transform([new])
+    assert tree(Path(store)) == before
+
+
 def test_layers_stand_side_by_side_and_have_names(frozen, paths):
     frozen.transform(paths)
     both = clone(frozen).set_params(layers=["3", "last:max"])
