@@ -55,8 +55,8 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         pad_to_aspect_ratio: Pad the shorter side with zeros to a square first.
         engine: "auto", "openvino" or "keras".
         store: Folder of the features; by default one in the user's cache folder, for each backbone
-            and resize. A store that `extract.run` made with the same recipe does as well, for images
-            that it has: its snapshot is never replaced.
+            and resize. A store that `extract.run` made with the same recipe does as well, for the
+            images that it has: its snapshot is never replaced.
     """
 
     def __init__(
