@@ -79,9 +79,10 @@ def check_config(path: Path, config: Mapping[str, Any]) -> KerasFile:
     needs_hub = False
     for layer, node in _nodes({**config, "compile_config": None}):
         name = str(node["class_name"])
-        if name in REFUSED:
-            raise refused(path, layer, f"is a {name}, which {REFUSED[name]}")
         module, registered = node.get("module"), node.get("registered_name")
+        plain = name.rpartition(".")[2]  # Keras finds the layers.Lambda of module keras, too
+        if plain in REFUSED:
+            raise refused(path, layer, f"is a {plain}, which {REFUSED[plain]}")
         library = str(module).partition(".")[0]
         needs_hub |= library == "keras_hub"
         known = library in (*LIBRARIES, "builtins") or "module" not in node

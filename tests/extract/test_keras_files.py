@@ -68,6 +68,8 @@ def test_losses_and_metrics_of_the_user_are_no_matter(tmp_path):
         (set_layer(class_name="TFSMLayer"), "'conv' is a TFSMLayer, which runs a program of anot"),
         (set_layer(class_name="TorchModuleWrapper"), "TorchModuleWrapper, which holds a pickled"),
         (set_layer(class_name="FlaxLayer", module="keras.layers"), "FlaxLayer, which holds code"),
+        (set_layer(class_name="layers.Lambda", module="keras"), "is a Lambda, which holds Python"),
+        (set_layer(class_name="layers.TFSMLayer", module="keras"), "is a TFSMLayer, which runs"),
         (
             lambda c: first_layer(c)["config"].update(
                 activation={"class_name": "__lambda__", "config": {"value": "…"}}
