@@ -1,7 +1,8 @@
 """A `.zip` of folders → items: members are read where they are, and nothing is unpacked.
 
 The folders in it mean what folders on the disk mean. An archive whose one folder holds only
-folders is that folder, packed: `photos/cats/1.jpg` in photos.zip is `cats/1.jpg`.
+folders, and is not called after a split, is that folder, packed: `photos/cats/1.jpg` in
+photos.zip is `cats/1.jpg`.
 """
 
 from __future__ import annotations
@@ -95,11 +96,13 @@ def _members(path: Path, infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.
 
 
 def _without_top(names: list[str]) -> tuple[list[str], str]:
-    """Take away the one folder that holds all, if it holds only folders."""
+    """Take away the one folder that holds all, if it holds only folders and names no split."""
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1 or any(name.count("/") < 2 for name in names):
         return names, ""
     (top,) = tops
+    if split_of_folder(top):
+        return names, ""
     return [name[len(top) + 1 :] for name in names], top
 
 

@@ -36,6 +36,8 @@ LAYOUTS = {
     "flat": ["2.jpg", "1.jpg", "notes.txt"],
     "files beside folders": ["cats/1.jpg", "README.md"],
     "hidden": ["cats/1.jpg", "cats/.x.jpg", "__MACOSX/cats/1.jpg", "cats/Thumbs.db"],
+    "one split": ["train/cats/1.jpg", "train/dogs/2.jpg"],
+    "one split with files": ["Test/cats/1.jpg", "Test/x.jpg"],
     "one class": ["cats/1.jpg", "cats/2.jpg"],
 }
 
