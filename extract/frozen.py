@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from extract.api import extract_listing
 from extract.assemble import Draft, Place
+from extract.backbone_files import HUB
 from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
 from extract.cores import num_cores
@@ -43,9 +44,11 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
     """Turn images into features of a frozen backbone, each image once.
 
     Args:
-        backbone: A name that `python -m extract backbones` lists.
+        backbone: A name that `python -m extract backbones` lists, or a file: see `extract.run`.
         arguments: The backbone's own, such as {"alpha": 0.35}.
-        weights: "imagenet", "random", or a path.
+        weights: "imagenet", "random", or a path; a backbone that is a file has its own.
+        preprocessing: For a backbone that is a file: "none" (pixels in 0..255), "tf", "torch",
+            "caffe", or "mean=0.5,std=0.5" for pixels in 0..1.
         image_size: Side in pixels; by default what the backbone was made for.
         layers: "NAME" or "NAME:avg|max|flatten|none", or several; by default the last map,
             averaged. Several stand side by side.
@@ -61,10 +64,11 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone: str = "mobilenet_v2",
+        backbone: str | Path = "mobilenet_v2",
         *,
         arguments: Mapping[str, Any] | None = None,
         weights: str | Path = "imagenet",
+        preprocessing: str | None = None,
         image_size: int | None = None,
         layers: str | Sequence[str] = (),
         interpolation: str | None = None,
@@ -77,6 +81,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         self.backbone = backbone
         self.arguments = arguments
         self.weights = weights
+        self.preprocessing = preprocessing
         self.image_size = image_size
         self.layers = layers
         self.interpolation = interpolation
@@ -152,8 +157,12 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         return make_plan(settings, Known(), self._store(settings).path, Silent())
 
     def _settings(self) -> Settings:
-        arguments = dict(self.arguments or {})
-        spec = BackboneSpec(name=self.backbone, arguments=arguments, weights=str(self.weights))
+        spec = BackboneSpec(
+            name=str(self.backbone),
+            arguments=dict(self.arguments or {}),
+            weights=str(self.weights),
+            preprocessing=self.preprocessing,
+        )
         layers = [self.layers] if isinstance(self.layers, str) else self.layers
         return Settings(
             spec=spec,
@@ -174,11 +183,12 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
             return Store.at(self.store)
         spec = settings.spec
         weights = spec.weights if spec.weights in WEIGHTS_WORDS else os.path.abspath(spec.weights)
-        facts = {
-            "backbone": [spec.name, dict(spec.changed_arguments), weights],
-            "pixels": asdict(settings.pixels),
-        }
-        name = f"{spec.name}-{digest_json(facts)[:16]}.features"
+        backbone: list[Any] = [spec.name, dict(spec.changed_arguments), weights]
+        if spec.preprocessing is not None:
+            backbone.append(spec.preprocessing)
+        facts = {"backbone": backbone, "pixels": asdict(settings.pixels)}
+        title = spec.title.removeprefix(HUB)  # a file's name is its whole path
+        name = f"{title}-{digest_json(facts)[:16]}.features"
         return Store.at(cache_folder() / "features" / name)
 
 

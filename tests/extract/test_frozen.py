@@ -199,6 +199,31 @@ def test_without_a_store_it_is_the_users_cache(paths, tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache" / "features").glob("digits-*.features"))) == 2
 
 
+def test_a_file_is_a_backbone_and_its_store_is_in_the_users_cache(paths, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "models").mkdir()
+    for name in ("m.onnx", "m.keras"):
+        (tmp_path / "models" / name).write_bytes(b"a graph")
+    for name, preprocessing in [("m.onnx", "tf"), ("m.onnx", "torch"), ("m.keras", None)]:
+        path = tmp_path / "models" / name
+        frozen = FrozenBackbone(path, preprocessing=preprocessing, image_size=32)
+        assert clone(frozen).transform(paths[:2]).shape == (2, WIDTH)
+
+    stores = sorted(path.name for path in (tmp_path / "cache" / "features").iterdir())
+    assert [name.partition("-")[0] for name in stores] == ["m.keras", "m.onnx", "m.onnx"]
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"m.onnx", "m.keras"}
+
+
+def test_default_stores_keep_their_names(tmp_path, monkeypatch):
+    """Another name would extract again what is in the user's cache."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    frozen = FrozenBackbone("digits", image_size=32)
+
+    assert frozen._store(frozen._settings()).path.endswith(
+        "/features/digits-c9004deae2652dce.features"
+    )
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("X", "message"),
