@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from extract.cli_options import Json
+from extract.cli_options import (
+    Antialias,
+    CropToAspectRatio,
+    ExifOrientation,
+    ImageSize,
+    Interpolation,
+    Json,
+    PadToAspectRatio,
+)
 from extract.console import Screen
 
 app = typer.Typer()
@@ -30,31 +38,12 @@ def preview(
         Path | None, typer.Option("--images", metavar="DIR", help="Folder of a table's paths.")
     ] = None,
     backbone: Annotated[str, typer.Option(help="Its size is that of the images.")] = "mobilenet_v2",
-    image_size: Annotated[
-        int | None, typer.Option(help="Side in pixels. (default: what the backbone was made for)")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
-    ] = None,
-    antialias: Annotated[
-        bool | None,
-        typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
-    ] = None,
-    crop_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
-        ),
-    ] = None,
-    pad_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."
-        ),
-    ] = None,
-    exif_orientation: Annotated[
-        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
-    ] = True,
+    image_size: ImageSize = None,
+    interpolation: Interpolation = None,
+    antialias: Antialias = None,
+    crop_to_aspect_ratio: CropToAspectRatio = None,
+    pad_to_aspect_ratio: PadToAspectRatio = None,
+    exif_orientation: ExifOrientation = True,
     json: Json = False,
 ) -> None:
     """Draw nine images with labels as the backbone will see them, and nine views of the first.
