@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from extract.backbone_files import kind_of
 from extract.backbones import (
     BackboneEntry,
     BackboneSpec,
@@ -63,17 +64,12 @@ def show_layers(
     screen: Screen, name: str | None, arguments: Sequence[str], image_size: int | None
 ) -> None:
     """Print the layer outputs of a backbone."""
-    from extract.backbone_files import kind_of
     from extract.backbone_pixels import pixel_policy
     from extract.layer_costs import layer_costs
 
     if name is None:
         raise InputError("--layers is about one backbone: give its NAME, such as mobilenet_v2")
-    # What a frozen graph expects of pixels decides neither shapes nor times.
-    preprocessing = "none" if kind_of(name) == "graph" else None
-    spec = BackboneSpec(
-        name=name, arguments=parse_arguments(arguments), preprocessing=preprocessing
-    )
+    spec = looked_at(name, arguments)
     costs = layer_costs(spec, pixel_policy(spec, image_size=image_size).image_size)
     screen.table(
         ["layer", "operation", "shape", "KiB per image", "forward time"],
@@ -82,5 +78,25 @@ def show_layers(
             for c in costs
         ],
     )
-    screen.next("extract", "run", "photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg")
+    words = ["photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg"]
+    screen.next("extract", "run", *words, *still_to_give(name, None))
     screen.finish({"layers": [asdict(cost) for cost in costs]})
+
+
+def looked_at(
+    name: str, arguments: Sequence[str] = (), preprocessing: str | None = None
+) -> BackboneSpec:
+    """Return a backbone whose layers or sizes are looked at; its features are not asked for.
+
+    What a frozen graph expects of pixels decides neither, so it need not be said.
+    """
+    if preprocessing is None and kind_of(name) == "graph":
+        preprocessing = "none"
+    return BackboneSpec(
+        name=name, arguments=parse_arguments(arguments), preprocessing=preprocessing
+    )
+
+
+def still_to_give(name: str, preprocessing: str | None) -> list[str]:
+    """Return what a run needs to be told besides, of a backbone that was only looked at."""
+    return ["--preprocessing", "MODE"] * (preprocessing is None and kind_of(name) == "graph")

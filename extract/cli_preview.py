@@ -17,6 +17,7 @@ from extract.cli_options import (
     Interpolation,
     Json,
     PadToAspectRatio,
+    Preprocessing,
 )
 from extract.console import Screen
 
@@ -38,6 +39,7 @@ def preview(
         Path | None, typer.Option("--images", metavar="DIR", help="Folder of a table's paths.")
     ] = None,
     backbone: Annotated[str, typer.Option(help="Its size is that of the images.")] = "mobilenet_v2",
+    preprocessing: Preprocessing = None,
     image_size: ImageSize = None,
     interpolation: Interpolation = None,
     antialias: Antialias = None,
@@ -51,11 +53,11 @@ def preview(
     Example: python -m extract preview photos --augment flip,rotation=0.1,crop=0.8
     """
     from extract.backbone_pixels import pixel_policy
-    from extract.backbones import BackboneSpec
+    from extract.cli_backbones import looked_at, still_to_give
     from extract.preview import preview as draw
 
     policy = pixel_policy(
-        BackboneSpec(name=backbone),
+        looked_at(backbone, preprocessing=preprocessing),
         image_size=image_size,
         interpolation=interpolation,
         antialias=antialias,
@@ -69,7 +71,8 @@ def preview(
     screen.say(f"{found.out}: {len(found.shown)} of {found.items:,} images{views}")
     if found.bad:
         screen.say(f"  {found.bad} of these cannot be read")
-    screen.next("extract", "run", *_without_out(sys.argv[2:]), *(["--views", 8] * bool(views)))
+    words = [*_without_out(sys.argv[2:]), *(["--views", 8] * bool(views))]
+    screen.next("extract", "run", *words, *still_to_give(backbone, preprocessing))
     screen.finish(asdict(found))
 
 
