@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from extract.backbone_files import kind_of
 from extract.backbones import (
     BackboneEntry,
     BackboneSpec,
     catalogue,
     entry,
+    kind_of,
     nearest,
     parse_arguments,
     weights_state,
