@@ -1,10 +1,12 @@
-"""What `python -m extract backbones` prints: the catalogue, or the layers of one backbone."""
+"""What `python -m extract backbones` prints: the catalogue, one file, or the layers of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from extract.backbone_files import Kind, file_of
 from extract.backbones import (
     BackboneEntry,
     BackboneSpec,
@@ -15,14 +17,24 @@ from extract.backbones import (
     parse_arguments,
     weights_state,
 )
-from extract.console import Screen
+from extract.console import Screen, size
 from extract.errors import InputError
 
 WORDS = {"yes": "yes", "variant": "of a variant", "no": "no"}
 
 
+KINDS: Mapping[Kind, str] = {
+    "keras": "Keras model",
+    "graph": "frozen graph",
+    "hub": "preset of KerasHub",
+}
+
+
 def show_catalogue(screen: Screen, name: str | None, search: str | None) -> None:
     """Print the backbones, those that are searched for, or one."""
+    if name is not None and kind_of(name) != "catalogue":
+        show_file(screen, name)
+        return
     rows = [(e, weights_state(e)) for e in (_found(search) if name is None else [entry(name)])]
     screen.table(
         ["name", "input", "features", "parameters", "weights here"],
@@ -44,6 +56,35 @@ def show_catalogue(screen: Screen, name: str | None, search: str | None) -> None
             ]
         }
     )
+
+
+def show_file(screen: Screen, name: str) -> None:
+    """Print what a backbone that is a file says of itself; nothing in it is built."""
+    from extract.backbone_pixels import made_with
+
+    spec = looked_at(name)
+    image_size = made_with(spec)["image_size"]
+    stored = sum(path.stat().st_size for path in _files(spec))
+    screen.table(
+        ["name", "kind", "input", "on disk"],
+        [[spec.title, KINDS[spec.kind], image_size or "any", size(stored)]],
+    )
+    words = ["photos", "--backbone", name, *(["--image-size", 224] * (image_size is None))]
+    screen.next("extract", "run", *words, *still_to_give(name, None))
+    facts = {"name": spec.name, "kind": spec.kind, "image_size": image_size, "bytes": stored}
+    screen.finish({"backbones": [facts]})
+
+
+def _files(spec: BackboneSpec) -> tuple[Path, ...]:
+    if spec.kind == "graph":
+        from extract.frozen_files import files_of
+
+        return files_of(file_of(spec.name))
+    if spec.kind == "hub":
+        from extract import hub_presets
+
+        return hub_presets.files_of(hub_presets.folder_of(spec.name))
+    return (file_of(spec.name),)
 
 
 def _found(search: str | None) -> list[BackboneEntry]:
