@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,7 @@ def list_hf(text: str) -> Listing:
         kinds = part.features
         images = (k for k, kind in kinds.items() if isinstance(kind, datasets.Image))
         image = naming.only_image(images, name)
-        column = naming.label_column(
-            k for k, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)
-        )
+        column = _label_column(datasets, kinds)
         labels = [None] * len(part) if column is None else _labels(part, column)
         parts[split] = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
         mtime_ns = _mtime_ns(part)
@@ -138,9 +136,21 @@ def _slice(datasets: Any, whole: dict[str, Any], split: str) -> Any:
     return whole[word].select(range(start, stop))
 
 
+def _label_column(datasets: Any, kinds: Mapping[str, Any]) -> str | None:
+    """Return the column of labels: one of classes, else "label" where it is text or numbers."""
+    classes = (k for k, kind in kinds.items() if isinstance(kind, datasets.ClassLabel))
+    if (column := naming.label_column(classes)) is not None:
+        return column
+    dtype = getattr(kinds.get("label"), "dtype", "")
+    plain = dtype in ("string", "large_string", "bool") or "int" in dtype
+    return "label" if plain else None
+
+
 def _labels(part: Any, column: str) -> list[str | None]:
-    names = part.features[column].names
     codes = part.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+    names = getattr(part.features[column], "names", None)
+    if names is None:
+        return [None if value is None else str(value) for value in codes]
     return [None if code is None or code < 0 else names[code] for code in codes]
 
 

@@ -52,6 +52,20 @@ def test_rows_become_items_with_labels_and_splits(saved):
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(["cat", None], ["cat", None]), ([7, -1], ["7", "-1"]), ([0.5, 1.5], [None, None])],
+    ids=["text", "whole numbers", "floats are no classes"],
+)
+def test_a_column_called_label_needs_no_classes(tmp_path, photos, values, expected):
+    data = next(photos.rglob("*.png")).read_bytes()
+    rows = {"image": [{"bytes": data, "path": None}] * 2, "label": values, "note": ["a", "b"]}
+    whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    whole.save_to_disk(tmp_path / "pets")
+
+    assert [item.label for item in list_images(f"hf:{tmp_path / 'pets'}").items] == expected
+
+
 def test_a_slice_holds_what_the_library_says(saved):
     listing = list_images(f"hf:{saved}[train[:40%]+test]")
     paths = [i.path for i in listing.items]
