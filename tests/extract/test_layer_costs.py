@@ -42,7 +42,7 @@ def test_a_frozen_graph_lists_its_layers(tmp_path):
 
     assert [row.name for row in rows][-1] == "map"
     assert (rows[-1].shape, rows[-1].kib) == ((4, 14, 14), 4 * 4 * 14 * 14 / 1024)
-    assert rows[-1].share == pytest.approx(1, abs=0.5)
+    assert 0 < rows[-1].share <= 1
 
 
 def test_a_layer_that_was_made_one_with_later_ones_is_there_when_they_are():
