@@ -5,6 +5,8 @@
     hub:NAME · hub:FOLDER · FOLDER          a preset of KerasHub
     mobilenet_v2                            anything else is a name of the catalogue
 
+A name that the catalogue has is the catalogue's, whatever lies here: ./mobilenet_v2 is a folder.
+
 The weights of such a backbone are its own, so `weights` is the word "own", and where the file
 lies is its name: an absolute path.
 """
@@ -26,8 +28,11 @@ SAVED_MODEL = "saved_model.pb"
 PRESET = "config.json"
 
 
-def kind_of(name: str) -> Kind:
-    """Tell what kind of backbone a name stands for."""
+def file_kind(name: str) -> Kind:
+    """Tell which kind of file a name stands for; "catalogue" where it is none.
+
+    `extract.backbones.kind_of` asks the catalogue first.
+    """
     path = Path(name)
     if name.startswith(HUB):
         return "hub"
@@ -46,14 +51,14 @@ def located(name: str) -> str:
     """
     plain = name.removeprefix(HUB)
     path = Path(plain).expanduser()
-    if kind_of(name) == "hub" and not (path / PRESET).is_file():
+    if file_kind(name) == "hub" and not (path / PRESET).is_file():
         return name  # the name of a published preset
     if not path.exists():
         raise BackboneError(
             f"There is no backbone {name}. Give --backbone (or --weights, for a model that was "
             f"trained on it) the place where it is now"
         )
-    return (HUB if kind_of(name) == "hub" else "") + str(path.resolve())
+    return (HUB if file_kind(name) == "hub" else "") + str(path.resolve())
 
 
 def file_of(name: str) -> Path:

@@ -24,10 +24,10 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
         BackboneError: If it takes images of any size, and none is asked for.
     """
     given = {name: value for name, value in asked.items() if value is not None}
-    made_with = _made_with(spec, asked_size=given.get("image_size"))
+    suited = made_with(spec, asked_size=given.get("image_size"))
     if any(given.get(name) for name in ONE_OF_TWO):  # asking for one turns the other off
-        made_with = {name: made_with[name] for name in made_with if name not in ONE_OF_TWO}
-    policies = made_with | given
+        suited = {name: suited[name] for name in suited if name not in ONE_OF_TWO}
+    policies = suited | given
     if policies.get("image_size") is None:
         raise BackboneError(
             f"{spec.title} takes images of any size: give --image-size, such as 224"
@@ -35,8 +35,11 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
     return PixelPolicy(**policies)
 
 
-def _made_with(spec: BackboneSpec, asked_size: int | None) -> dict[str, Any]:
-    """Return what a backbone says of its images; files are read, and nothing is built."""
+def made_with(spec: BackboneSpec, asked_size: int | None = None) -> dict[str, Any]:
+    """Return what a backbone says of its images; files are read, and nothing is built.
+
+    "image_size" is missing where it was asked for, and None where any will do.
+    """
     if spec.kind == "catalogue":
         return {"image_size": backbones.entry(spec.name).image_size}
     if spec.kind == "hub":

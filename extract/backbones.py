@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-from extract.backbone_files import OWN, Kind, kind_of, located
+from extract.backbone_files import OWN, Kind, file_kind, located
 from extract.errors import BackboneError, InputError
 from extract.preprocessing import MODES, Mode, parse_preprocessing
 
@@ -197,6 +197,11 @@ def catalogue() -> Mapping[str, BackboneEntry]:
         for facts in json.loads(text)
     ]
     return MappingProxyType({item.name: item for item in entries})
+
+
+def kind_of(name: str) -> Kind:
+    """Tell whether a backbone is of the catalogue, or which kind of file."""
+    return "catalogue" if name in catalogue() else file_kind(name)
 
 
 def entry(name: str) -> BackboneEntry:

@@ -1,27 +1,40 @@
-"""What `python -m extract backbones` prints: the catalogue, or the layers of one backbone."""
+"""What `python -m extract backbones` prints: the catalogue, one file, or the layers of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from extract.backbone_files import Kind, file_of
 from extract.backbones import (
     BackboneEntry,
     BackboneSpec,
     catalogue,
     entry,
+    kind_of,
     nearest,
     parse_arguments,
     weights_state,
 )
-from extract.console import Screen
+from extract.console import Screen, size
 from extract.errors import InputError
 
 WORDS = {"yes": "yes", "variant": "of a variant", "no": "no"}
 
 
+KINDS: Mapping[Kind, str] = {
+    "keras": "Keras model",
+    "graph": "frozen graph",
+    "hub": "preset of KerasHub",
+}
+
+
 def show_catalogue(screen: Screen, name: str | None, search: str | None) -> None:
     """Print the backbones, those that are searched for, or one."""
+    if name is not None and kind_of(name) != "catalogue":
+        show_file(screen, name)
+        return
     rows = [(e, weights_state(e)) for e in (_found(search) if name is None else [entry(name)])]
     screen.table(
         ["name", "input", "features", "parameters", "weights here"],
@@ -45,6 +58,35 @@ def show_catalogue(screen: Screen, name: str | None, search: str | None) -> None
     )
 
 
+def show_file(screen: Screen, name: str) -> None:
+    """Print what a backbone that is a file says of itself; nothing in it is built."""
+    from extract.backbone_pixels import made_with
+
+    spec = looked_at(name)
+    image_size = made_with(spec)["image_size"]
+    stored = sum(path.stat().st_size for path in _files(spec))
+    screen.table(
+        ["name", "kind", "input", "on disk"],
+        [[spec.title, KINDS[spec.kind], image_size or "any", size(stored)]],
+    )
+    words = ["photos", "--backbone", name, *(["--image-size", 224] * (image_size is None))]
+    screen.next("extract", "run", *words, *still_to_give(name, None))
+    facts = {"name": spec.name, "kind": spec.kind, "image_size": image_size, "bytes": stored}
+    screen.finish({"backbones": [facts]})
+
+
+def _files(spec: BackboneSpec) -> tuple[Path, ...]:
+    if spec.kind == "graph":
+        from extract.frozen_files import files_of
+
+        return files_of(file_of(spec.name))
+    if spec.kind == "hub":
+        from extract import hub_presets
+
+        return hub_presets.files_of(hub_presets.folder_of(spec.name))
+    return (file_of(spec.name),)
+
+
 def _found(search: str | None) -> list[BackboneEntry]:
     """Return the entries with a word in their names; case, dashes and underscores do not count."""
     plain = "".join(filter(str.isalnum, (search or "").lower()))
@@ -63,17 +105,12 @@ def show_layers(
     screen: Screen, name: str | None, arguments: Sequence[str], image_size: int | None
 ) -> None:
     """Print the layer outputs of a backbone."""
-    from extract.backbone_files import kind_of
     from extract.backbone_pixels import pixel_policy
     from extract.layer_costs import layer_costs
 
     if name is None:
         raise InputError("--layers is about one backbone: give its NAME, such as mobilenet_v2")
-    # What a frozen graph expects of pixels decides neither shapes nor times.
-    preprocessing = "none" if kind_of(name) == "graph" else None
-    spec = BackboneSpec(
-        name=name, arguments=parse_arguments(arguments), preprocessing=preprocessing
-    )
+    spec = looked_at(name, arguments)
     costs = layer_costs(spec, pixel_policy(spec, image_size=image_size).image_size)
     screen.table(
         ["layer", "operation", "shape", "KiB per image", "forward time"],
@@ -82,5 +119,25 @@ def show_layers(
             for c in costs
         ],
     )
-    screen.next("extract", "run", "photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg")
+    words = ["photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg"]
+    screen.next("extract", "run", *words, *still_to_give(name, None))
     screen.finish({"layers": [asdict(cost) for cost in costs]})
+
+
+def looked_at(
+    name: str, arguments: Sequence[str] = (), preprocessing: str | None = None
+) -> BackboneSpec:
+    """Return a backbone whose layers or sizes are looked at; its features are not asked for.
+
+    What a frozen graph expects of pixels decides neither, so it need not be said.
+    """
+    if preprocessing is None and kind_of(name) == "graph":
+        preprocessing = "none"
+    return BackboneSpec(
+        name=name, arguments=parse_arguments(arguments), preprocessing=preprocessing
+    )
+
+
+def still_to_give(name: str, preprocessing: str | None) -> list[str]:
+    """Return what a run needs to be told besides, of a backbone that was only looked at."""
+    return ["--preprocessing", "MODE"] * (preprocessing is None and kind_of(name) == "graph")

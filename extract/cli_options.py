@@ -13,6 +13,40 @@ import typer
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="Of pixels, for a backbone that is a file: none (0..255), tf, torch, caffe, or "
+        "mean=…,std=… in 0..1.",
+    ),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Side in pixels. (default: what the backbone was made for)")
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the resize: bilinear, nearest or bicubic. (default: bilinear, or as the "
+        "preset says)"
+    ),
+]
+Antialias = Annotated[
+    bool | None,
+    typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
+]
+CropToAspectRatio = Annotated[
+    bool | None,
+    typer.Option(
+        "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
+    ),
+]
+PadToAspectRatio = Annotated[
+    bool | None,
+    typer.Option("--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."),
+]
+ExifOrientation = Annotated[bool, typer.Option(help="Turn pictures as their EXIF tag says.")]
+
 
 def run_options(
     backbone: Annotated[
@@ -27,18 +61,8 @@ def run_options(
         typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
     ] = None,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
-    preprocessing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="Of pixels, for a backbone that is a file: none (0..255), tf, torch, caffe, or "
-            "mean=…,std=… in 0..1.",
-        ),
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
-    ] = None,
+    preprocessing: Preprocessing = None,
+    image_size: ImageSize = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,32 +88,11 @@ def run_options(
     ] = "float32",
     format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
     engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
-    interpolation: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the resize: bilinear, nearest or bicubic. (default: bilinear, or as the "
-            "preset says)"
-        ),
-    ] = None,
-    antialias: Annotated[
-        bool | None,
-        typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
-    ] = None,
-    crop_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
-        ),
-    ] = None,
-    pad_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."
-        ),
-    ] = None,
-    exif_orientation: Annotated[
-        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
-    ] = True,
+    interpolation: Interpolation = None,
+    antialias: Antialias = None,
+    crop_to_aspect_ratio: CropToAspectRatio = None,
+    pad_to_aspect_ratio: PadToAspectRatio = None,
+    exif_orientation: ExifOrientation = True,
     batch_size: Annotated[
         int | None, typer.Option(help="Images per call of OpenVINO; with Keras its shape is fixed.")
     ] = None,

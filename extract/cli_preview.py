@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from extract.cli_options import Json
+from extract.cli_options import (
+    Antialias,
+    CropToAspectRatio,
+    ExifOrientation,
+    ImageSize,
+    Interpolation,
+    Json,
+    PadToAspectRatio,
+    Preprocessing,
+)
 from extract.console import Screen
 
 app = typer.Typer()
@@ -30,31 +39,13 @@ def preview(
         Path | None, typer.Option("--images", metavar="DIR", help="Folder of a table's paths.")
     ] = None,
     backbone: Annotated[str, typer.Option(help="Its size is that of the images.")] = "mobilenet_v2",
-    image_size: Annotated[
-        int | None, typer.Option(help="Side in pixels. (default: what the backbone was made for)")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="Of the resize: bilinear, nearest or bicubic.")
-    ] = None,
-    antialias: Annotated[
-        bool | None,
-        typer.Option("--antialias/--no-antialias", help="Widen the kernel when an image shrinks."),
-    ] = None,
-    crop_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--crop-to-aspect-ratio/--no-crop-to-aspect-ratio", help="Crop to a square first."
-        ),
-    ] = None,
-    pad_to_aspect_ratio: Annotated[
-        bool | None,
-        typer.Option(
-            "--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."
-        ),
-    ] = None,
-    exif_orientation: Annotated[
-        bool, typer.Option(help="Turn pictures as their EXIF tag says.")
-    ] = True,
+    preprocessing: Preprocessing = None,
+    image_size: ImageSize = None,
+    interpolation: Interpolation = None,
+    antialias: Antialias = None,
+    crop_to_aspect_ratio: CropToAspectRatio = None,
+    pad_to_aspect_ratio: PadToAspectRatio = None,
+    exif_orientation: ExifOrientation = True,
     json: Json = False,
 ) -> None:
     """Draw nine images with labels as the backbone will see them, and nine views of the first.
@@ -62,11 +53,11 @@ def preview(
     Example: python -m extract preview photos --augment flip,rotation=0.1,crop=0.8
     """
     from extract.backbone_pixels import pixel_policy
-    from extract.backbones import BackboneSpec
+    from extract.cli_backbones import looked_at, still_to_give
     from extract.preview import preview as draw
 
     policy = pixel_policy(
-        BackboneSpec(name=backbone),
+        looked_at(backbone, preprocessing=preprocessing),
         image_size=image_size,
         interpolation=interpolation,
         antialias=antialias,
@@ -80,7 +71,8 @@ def preview(
     screen.say(f"{found.out}: {len(found.shown)} of {found.items:,} images{views}")
     if found.bad:
         screen.say(f"  {found.bad} of these cannot be read")
-    screen.next("extract", "run", *_without_out(sys.argv[2:]), *(["--views", 8] * bool(views)))
+    words = [*_without_out(sys.argv[2:]), *(["--views", 8] * bool(views))]
+    screen.next("extract", "run", *words, *still_to_give(backbone, preprocessing))
     screen.finish(asdict(found))
 
 

@@ -2,6 +2,7 @@
 
     HeadstartError                    one line on stderr, exit status 1
     ├── InputError (ValueError)       the data set or an option cannot be used as given
+    │   └── ScaleError                images were divided by 255 already
     ├── BackboneError (ValueError)    the backbone or its weights cannot be had
     ├── ImageError (ValueError)       one image is bad: its stage and reason go to bad_images.csv
     ├── FeatureError (ArithmeticError) a good image gave NaN or infinity
@@ -22,6 +23,10 @@ class HeadstartError(Exception):
 
 class InputError(HeadstartError, ValueError):
     """The data set, or an option, cannot be used as given."""
+
+
+class ScaleError(InputError):
+    """Images were divided by 255 before they were saved."""
 
 
 class BackboneError(HeadstartError, ValueError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.api import check_place
-from extract.errors import InputError
+from extract.errors import InputError, ScaleError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.needs import Needs, free_bytes, grids, growth, needs
@@ -141,6 +141,8 @@ def _extract(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float
         work = Extraction(Store.at(Path(scratch) / "probe"), some, Known(), plain, Silent())
         try:
             work.run()
+        except ScaleError:
+            raise
         except InputError:  # none of these is an image
             return None, time.perf_counter() - start
         finally:

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from extract.api import extract_listing
 from extract.assemble import Draft, Place
+from extract.backbone_files import HUB
 from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
 from extract.cores import num_cores
@@ -43,9 +44,11 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
     """Turn images into features of a frozen backbone, each image once.
 
     Args:
-        backbone: A name that `python -m extract backbones` lists.
+        backbone: A name that `python -m extract backbones` lists, or a file: see `extract.run`.
         arguments: The backbone's own, such as {"alpha": 0.35}.
-        weights: "imagenet", "random", or a path.
+        weights: "imagenet", "random", or a path; a backbone that is a file has its own.
+        preprocessing: For a backbone that is a file: "none" (pixels in 0..255), "tf", "torch",
+            "caffe", or "mean=0.5,std=0.5" for pixels in 0..1.
         image_size: Side in pixels; by default what the backbone was made for.
         layers: "NAME" or "NAME:avg|max|flatten|none", or several; by default the last map,
             averaged. Several stand side by side.
@@ -55,15 +58,17 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         pad_to_aspect_ratio: Pad the shorter side with zeros to a square first.
         engine: "auto", "openvino" or "keras".
         store: Folder of the features; by default one in the user's cache folder, for each backbone
-            and resize. A store that `extract.run` made with the same recipe does as well.
+            and resize. A store that `extract.run` made with the same recipe does as well, for the
+            images that it has: its snapshot is never replaced.
     """
 
     def __init__(
         self,
-        backbone: str = "mobilenet_v2",
+        backbone: str | Path = "mobilenet_v2",
         *,
         arguments: Mapping[str, Any] | None = None,
         weights: str | Path = "imagenet",
+        preprocessing: str | None = None,
         image_size: int | None = None,
         layers: str | Sequence[str] = (),
         interpolation: str | None = None,
@@ -76,6 +81,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         self.backbone = backbone
         self.arguments = arguments
         self.weights = weights
+        self.preprocessing = preprocessing
         self.image_size = image_size
         self.layers = layers
         self.interpolation = interpolation
@@ -107,6 +113,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
 
         Raises:
             InputError: If an element of X is no image that can be read; it says which.
+                Also if an image is not in a store that `extract.run` made.
             StoreError: If the store is damaged, or was made with another recipe.
         """
         listing, plan = _list(X), self._plan()
@@ -117,6 +124,7 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         keys = _keys(listing, known)
         missing = _missing(keys, _places(known, plan))
         if missing:
+            _check_own(store, known, len(missing))
             items = tuple(listing.items[index] for index in missing)
             extract_listing(replace(listing, items=items), store, plan.settings, Silent())
             known = _known(store)
@@ -149,8 +157,12 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         return make_plan(settings, Known(), self._store(settings).path, Silent())
 
     def _settings(self) -> Settings:
-        arguments = dict(self.arguments or {})
-        spec = BackboneSpec(name=self.backbone, arguments=arguments, weights=str(self.weights))
+        spec = BackboneSpec(
+            name=str(self.backbone),
+            arguments=dict(self.arguments or {}),
+            weights=str(self.weights),
+            preprocessing=self.preprocessing,
+        )
         layers = [self.layers] if isinstance(self.layers, str) else self.layers
         return Settings(
             spec=spec,
@@ -171,11 +183,12 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
             return Store.at(self.store)
         spec = settings.spec
         weights = spec.weights if spec.weights in WEIGHTS_WORDS else os.path.abspath(spec.weights)
-        facts = {
-            "backbone": [spec.name, dict(spec.changed_arguments), weights],
-            "pixels": asdict(settings.pixels),
-        }
-        name = f"{spec.name}-{digest_json(facts)[:16]}.features"
+        backbone: list[Any] = [spec.name, dict(spec.changed_arguments), weights]
+        if spec.preprocessing is not None:
+            backbone.append(spec.preprocessing)
+        facts = {"backbone": backbone, "pixels": asdict(settings.pixels)}
+        title = spec.title.removeprefix(HUB)  # a file's name is its whole path
+        name = f"{title}-{digest_json(facts)[:16]}.features"
         return Store.at(cache_folder() / "features" / name)
 
 
@@ -212,6 +225,18 @@ def _item(index: int, path: str) -> Item:
 def _known(store: Store) -> Known:
     with read_errors(store.path):
         return read_known(store)
+
+
+def _check_own(store: Store, known: Known, missing: int) -> None:
+    """Raise `InputError` where a new snapshot would replace that of a data set, and its labels."""
+    if (previous := known.previous) is None:
+        return
+    place = previous.found_at.get("images", "")
+    if previous.classes or not place.endswith(" in memory"):
+        raise InputError(
+            f"{store.path} holds the features of {place or 'a data set'} and lacks {missing:,} of "
+            f"these images. Extract them with python -m extract run, or leave store= out"
+        )
 
 
 def _keys(listing: Listing, known: Known) -> list[str]:

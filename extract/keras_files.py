@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from extract.archives import BROKEN
 from extract.errors import BackboneError
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -66,7 +67,9 @@ def look_through(path: Path) -> KerasFile:
         with zipfile.ZipFile(path) as archive:
             _check_members(path, archive)
             config = _read_config(path, archive.read(CONFIG))
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except BackboneError:
+        raise
+    except BROKEN as error:
         raise BackboneError(
             f"{path} is no .keras file ({error}). Save the model with model.save('mine.keras')"
         ) from error
@@ -79,9 +82,10 @@ def check_config(path: Path, config: Mapping[str, Any]) -> KerasFile:
     needs_hub = False
     for layer, node in _nodes({**config, "compile_config": None}):
         name = str(node["class_name"])
-        if name in REFUSED:
-            raise refused(path, layer, f"is a {name}, which {REFUSED[name]}")
         module, registered = node.get("module"), node.get("registered_name")
+        plain = name.rpartition(".")[2]  # Keras finds the layers.Lambda of module keras, too
+        if plain in REFUSED:
+            raise refused(path, layer, f"is a {plain}, which {REFUSED[plain]}")
         library = str(module).partition(".")[0]
         needs_hub |= library == "keras_hub"
         known = library in (*LIBRARIES, "builtins") or "module" not in node
@@ -199,8 +203,13 @@ def check_weights(path: Path) -> None:
     Raises:
         BackboneError: If they are no HDF5, point to other files, or claim to be huge.
     """
-    with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as member:
-        check_hdf5(path, member, archive.getinfo(WEIGHTS).file_size)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(WEIGHTS) as member:
+            check_hdf5(path, member, archive.getinfo(WEIGHTS).file_size)
+    except BackboneError:
+        raise
+    except BROKEN as error:
+        raise BackboneError(f"{path} is refused: its weights cannot be read ({error})") from error
 
 
 def check_hdf5(path: Path, file: Path | IO[bytes], size: int) -> None:
@@ -215,13 +224,17 @@ def check_hdf5(path: Path, file: Path | IO[bytes], size: int) -> None:
     try:
         with h5py.File(file, "r") as opened:
             for name, dataset in _datasets(opened, set()):
+                if dataset is not None and not isinstance(dataset, h5py.Dataset):
+                    continue  # a type that was given a name holds no numbers
                 if dataset is None or dataset.external or dataset.is_virtual:
                     raise BackboneError(
                         f"{path} is refused: its weights {name} lie elsewhere than in it. Save the "
                         f"model anew with model.save"
                     )
                 total += dataset.nbytes
-    except OSError as error:
+    except BackboneError:
+        raise
+    except Exception as error:  # h5py raises many kinds for a damaged file
         raise BackboneError(f"{path} is refused: its weights cannot be read ({error})") from error
     if total > max(SMALL, MOST_INFLATION * size):
         raise BackboneError(

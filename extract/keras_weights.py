@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from extract import backbones
+from extract.archives import BROKEN
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError
 from extract.identity import flat, variables
@@ -305,9 +306,9 @@ def _from_arrays(spec: BackboneSpec, size: int, path: Path) -> keras.Model:
     model = _architecture(spec, size, weights=None)
     wanted = list(variables(model))
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = [stored[name] for name in sorted(stored.files)]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
+            arrays = [np.asarray(stored[name]) for name in sorted(stored.files)]
+    except (*BROKEN, MemoryError) as error:
         raise BackboneError(f"{path} cannot be read: {one_line(error)}") from error
     if [tuple(v.shape) for v in wanted] != [array.shape for array in arrays]:
         raise BackboneError(f"{path} does not hold weights of {_asked(spec)}")
@@ -326,10 +327,10 @@ def _with_top(spec: BackboneSpec, path: Path) -> keras.Model | None:
     is built at its own image size: the classifier of VGG depends on that.
     """
     item = backbones.entry(spec.name)
-    classes = _classes(path)
-    if classes is None or item.default_weights == "embedded":
-        return None
     try:
+        classes = _classes(path)
+        if classes is None or item.default_weights == "embedded":
+            return None
         top = _architecture(spec, item.image_size, weights=None, include_top=True, classes=classes)
         top.load_weights(path)
     except Exception:

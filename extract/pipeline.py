@@ -380,7 +380,8 @@ class Extraction:
             self.writer.check()
             self._tick()
             stop.check()
-        if any(a.has_features(key) for key in self.item_keys() for a in self.assemblers):
+        known = (a.has_features(key) for key in self.item_keys() for a in self.assemblers)
+        if self.extracted or any(known):
             self.writer.begin()
         for assembler in self.assemblers:
             assembler.finish()
@@ -390,7 +391,7 @@ class Extraction:
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
         position = {row_and_view: i for i, row_and_view in enumerate(batch.at)}
         for index, (row, _) in enumerate(batch.rows):
-            if row.fresh and row.facts.status in HAS_FEATURES:
+            if row.fresh and row.facts.status in HAS_FEATURES and self._brightness.decided:
                 self.writer.begin()
             for assembler, (output, view) in zip(self.assemblers, self._sources, strict=True):
                 at = position.get((index, view))

@@ -147,16 +147,26 @@ def read(place: Path) -> Prepared:
 def place_of(request: Request, kind: EngineKind) -> Path:
     """Return the folder of the cache that is a request's."""
     packages = ["keras", "numpy", "openvino"]
+    if request.spec.kind in ("keras", "hub"):  # KerasHub builds layers of such files
+        packages.append("keras-hub")
     facts = {
         "request": request.to_json(),
         "weights": _weights_locator(request.spec),
         "keras_home": str(backbones.keras_home()),
         "kind": kind,
         "backend": os.environ.get("KERAS_BACKEND", "") if kind == "keras" else exporter(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages},
         "prepare": PREPARE_VERSION,
     }
     return cache_folder() / "prepared" / digest_json(facts)
+
+
+def _version(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _weights_locator(spec: BackboneSpec) -> str:

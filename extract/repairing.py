@@ -6,13 +6,17 @@ since are the next run's affair.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from extract.api import extract_listing
-from extract.errors import HeadstartError
-from extract.items import Listing
+from extract.errors import HeadstartError, InputError
+from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.notebook import Shown
 from extract.plan import Settings
@@ -20,7 +24,7 @@ from extract.progress import Reporter, Silent
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import set_aside, verify
-from extract.stored import Memory, remember
+from extract.stored import GONE, Memory, remember
 
 ROUNDS = 2
 """What only older snapshots name is given up in the second round: no run brings it back."""
@@ -97,7 +101,30 @@ def _work(
         known = read_known(Store.at(memory.store))
     if known.items is None or any(_is_newer_snapshot(name, known) for name in moved):
         return memory.listing(images, "--images"), settings
-    return memory.listing(images, "--images", known.items), settings
+    listing = memory.listing(images, "--images", known.items)
+    _check_there(memory.store, listing, known.items)
+    return listing, settings
+
+
+def _check_there(store: str, listing: Listing, items: pa.Table) -> None:
+    """Raise `InputError` if most images are gone: a snapshot of what is left would lose the rest.
+
+    `run` refuses a folder without files for the same reason. A few that went away are items that
+    cannot be read.
+    """
+    had = set(items.filter(pc.is_valid(items["image_key"]))["path"].to_pylist())
+    gone = sum(item.path in had and _is_gone(listing, item) for item in listing.items)
+    if 2 * gone > len(had):
+        raise InputError(
+            f"{gone:,} of the {len(had):,} images of {store} are gone from {listing.root}. "
+            f"Give --images FOLDER, where they are now"
+        )
+
+
+def _is_gone(listing: Listing, item: Item) -> bool:
+    if listing.source is not None:
+        return item.trouble == GONE
+    return not os.path.exists(listing.root / item.path)
 
 
 def _is_newer_snapshot(name: str, known: Known) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extract.errors import BackboneError, InputError
+from extract.errors import BackboneError, ScaleError
 from extract.preprocessing import PREPROCESSING, applied, parse_preprocessing
 from extract.recipe import Preprocessing
 
@@ -184,18 +184,23 @@ class Brightness:
     def __init__(self) -> None:
         self._count, self._brightest = 0, 0.0
 
+    @property
+    def decided(self) -> bool:
+        """Whether no further image can be refused."""
+        return self._count == FIRST_IMAGES or self._brightest > 1
+
     def check(self, pixels: np.ndarray) -> None:
         """Take one good image, (size, size, 3) in 0..255.
 
         Raises:
-            InputError: If none of the first `FIRST_IMAGES` has a pixel above 1.
+            ScaleError: If none of the first `FIRST_IMAGES` has a pixel above 1.
         """
-        if self._count == FIRST_IMAGES:
+        if self.decided:
             return
         self._count += 1
         self._brightest = max(self._brightest, float(pixels.max()))
         if self._count == FIRST_IMAGES and 0 < self._brightest <= 1:
-            raise InputError(
+            raise ScaleError(
                 f"The first {self._count} images have no pixel above {self._brightest:g}: they "
                 f"were divided by 255 already. Give the images themselves, with pixels in 0..255"
             )

@@ -23,6 +23,9 @@ from extract.store.reader import Store
 from extract.store.snapshots import ITEM_SCHEMA, SnapshotRecord
 from extract.store.verify import readable_commits
 
+GONE = "not there any more"
+"""The trouble of a snapshot's item that its archive, or its library's data set, lacks."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -152,7 +155,7 @@ def _as_in_snapshot(listing: Listing, items: pa.Table) -> Listing:
     found = (
         replace(there[item.path], label=item.label, split=item.split, group=item.group)
         if item.path in there
-        else replace(item, trouble="not there any more")
+        else replace(item, trouble=GONE)
         for item in then.items
     )
     return replace(listing, items=tuple(found), notes=(), further=then.further)

@@ -1,7 +1,8 @@
 """The last stage of a run: drafts of shards become commits, in a thread of their own.
 
-A store begins with its first good image. Until then drafts are held back (their rows are all bad
-and take no room), so that a folder without a single picture leaves nothing behind.
+A store begins with its first good image that is known to be of the right scale. Until then drafts
+are held back (but for a few, their rows are bad and take no room), so that a folder without a
+single picture, or of pictures that were divided by 255, leaves nothing behind.
 """
 
 from __future__ import annotations

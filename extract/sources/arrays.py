@@ -10,13 +10,13 @@ A `.npy` file is mapped, not loaded; an `.npz` file is loaded. No file with Pyth
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from extract.archives import BROKEN
 from extract.errors import ImageError, InputError
 from extract.items import Item, Listing
 from extract.reading import FileBytes, found
@@ -93,7 +93,7 @@ def list_array_file(path: Path) -> Listing:
                 f"Save plain arrays: np.savez(path, x=images, y=labels)"
             ) from error
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BROKEN, MemoryError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if x.ndim != 4 or not len(x) or _problem(x[0]) is not None:
         shown = f"{x.shape} {x.dtype}"

@@ -141,17 +141,24 @@ def _files(shard: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(shard, "r:") as archive:
             for info in archive:
-                info.name = info.name.removeprefix("./")
+                info.name = _text(info.name.removeprefix("./"))
                 if info.name.startswith("/") or ".." in info.name.split("/"):
                     raise InputError(f"{shard} has a member {info.name!r}, which leaves its folder")
                 base = info.name.rpartition("/")[2]
                 if info.isreg() and not info.issparse() and base.find(".") > 0:
                     yield info
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except InputError:
+        raise
+    except (tarfile.TarError, OSError, EOFError, ValueError) as error:  # ValueError: odd numbers
         reason = " ".join(str(error).split())
         raise InputError(
             f"{shard} cannot be read as a tar archive that is not compressed: {reason}"
         ) from error
+
+
+def _text(name: str) -> str:
+    r"""Return a member's name with the bytes that are no UTF-8 written out, as \xe9."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _label(shard: Path, info: tarfile.TarInfo) -> str:

@@ -1,19 +1,19 @@
 """A `.zip` of folders → items: members are read where they are, and nothing is unpacked.
 
 The folders in it mean what folders on the disk mean. An archive whose one folder holds only
-folders is that folder, packed: `photos/cats/1.jpg` in photos.zip is `cats/1.jpg`.
+folders, and is not called after a split, is that folder, packed: `photos/cats/1.jpg` in
+photos.zip is `cats/1.jpg`.
 """
 
 from __future__ import annotations
 
-import lzma
 import stat
 import weakref
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from extract.archives import BROKEN
 from extract.errors import ImageError, InputError
 from extract.items import Item, Listing, is_hidden
 from extract.pixels import MAX_BYTES
@@ -21,7 +21,6 @@ from extract.reading import FileBytes, found
 from extract.splits import split_of_folder
 
 ENCRYPTED = 0x1  # flag bit 0, APPNOTE.TXT 4.4.4
-BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
 
 
 class Members:
@@ -37,7 +36,7 @@ class Members:
         try:
             with self._archive.open(self._members[item.path]) as file:
                 data = file.read(item.size + 1)
-        except (*BROKEN, zlib.error, lzma.LZMAError) as error:
+        except BROKEN as error:
             reason = " ".join(str(error).split())
             raise ImageError("read", f"broken member of the archive: {reason}") from error
         if len(data) != item.size:
@@ -55,7 +54,7 @@ def list_zip(path: Path) -> Listing:
     try:
         mtime_ns = path.stat().st_mtime_ns
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{path} cannot be read as a zip archive: {reason}") from error
     members = _members(path, archive.infolist())
@@ -97,11 +96,13 @@ def _members(path: Path, infos: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.
 
 
 def _without_top(names: list[str]) -> tuple[list[str], str]:
-    """Take away the one folder that holds all, if it holds only folders."""
+    """Take away the one folder that holds all, if it holds only folders and names no split."""
     tops = {name.partition("/")[0] for name in names}
     if len(tops) != 1 or any(name.count("/") < 2 for name in names):
         return names, ""
     (top,) = tops
+    if split_of_folder(top):
+        return names, ""
     return [name[len(top) + 1 :] for name in names], top
 
 

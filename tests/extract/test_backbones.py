@@ -8,6 +8,7 @@ import pytest
 
 from extract import backbones
 from extract.backbones import BackboneSpec, catalogue, entry, keras_home, parse_arguments
+from extract.cli_backbones import looked_at
 from extract.errors import BackboneError, InputError
 from scripts import make_backbone_table
 
@@ -59,6 +60,18 @@ def test_an_unknown_name_is_met_by_the_nearest_ones(name, near):
     assert str(caught.value) == (
         f"unknown backbone {name!r}: did you mean {near}? `python -m extract backbones` lists all."
     )
+
+
+@pytest.mark.parametrize("file", ["config.json", "saved_model.pb"])
+def test_a_name_of_the_catalogue_is_that_whatever_lies_here(tmp_path, monkeypatch, file):
+    """A folder of one's own results is often called after the backbone."""
+    (tmp_path / "resnet50").mkdir()
+    (tmp_path / "resnet50" / file).write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert BackboneSpec(name="resnet50").kind == "catalogue"
+    assert looked_at("resnet50").kind == "catalogue"
+    assert looked_at("./resnet50").name.endswith(str(tmp_path / "resnet50"))
 
 
 def test_a_name_like_no_other_is_met_by_the_list_alone():

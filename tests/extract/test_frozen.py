@@ -143,6 +143,24 @@ def test_a_store_of_a_run_is_used(photos, paths, fake_backbone):
     assert fake_backbone.images == images
 
 
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_a_store_of_a_run_keeps_its_snapshot(photos, paths, kind):
+    """A snapshot of the new images alone would lose every label, and gc then the rows."""
+    whole = photos
+    if kind == "arrays":
+        rng = np.random.default_rng(0)
+        whole = [(rng.integers(0, 256, (8, 8, 3), np.uint8), label) for label in "aabb"]
+    store = extract.run(whole, photos.parent / "s.features", backbone="digits", image_size=32).store
+    new = photos / "cats" / "new.png"
+    new.write_bytes(Path(paths[0]).read_bytes() + b"of other bytes")
+    before = tree(Path(store))
+    frozen = FrozenBackbone("digits", image_size=32, store=store)
+
+    with pytest.raises(InputError, match=r"lacks 1 of these.*python -m extract run, or leave"):
+        frozen.transform([new])
+    assert tree(Path(store)) == before
+
+
 def test_layers_stand_side_by_side_and_have_names(frozen, paths):
     frozen.transform(paths)
     both = clone(frozen).set_params(layers=["3", "last:max"])
@@ -179,6 +197,31 @@ def test_without_a_store_it_is_the_users_cache(paths, tmp_path, monkeypatch):
     FrozenBackbone("digits", image_size=40).transform(paths)
 
     assert len(list((tmp_path / "cache" / "features").glob("digits-*.features"))) == 2
+
+
+def test_a_file_is_a_backbone_and_its_store_is_in_the_users_cache(paths, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "models").mkdir()
+    for name in ("m.onnx", "m.keras"):
+        (tmp_path / "models" / name).write_bytes(b"a graph")
+    for name, preprocessing in [("m.onnx", "tf"), ("m.onnx", "torch"), ("m.keras", None)]:
+        path = tmp_path / "models" / name
+        frozen = FrozenBackbone(path, preprocessing=preprocessing, image_size=32)
+        assert clone(frozen).transform(paths[:2]).shape == (2, WIDTH)
+
+    stores = sorted(path.name for path in (tmp_path / "cache" / "features").iterdir())
+    assert [name.partition("-")[0] for name in stores] == ["m.keras", "m.onnx", "m.onnx"]
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"m.onnx", "m.keras"}
+
+
+def test_default_stores_keep_their_names(tmp_path, monkeypatch):
+    """Another name would extract again what is in the user's cache."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
+    frozen = FrozenBackbone("digits", image_size=32)
+
+    assert frozen._store(frozen._settings()).path.endswith(
+        "/features/digits-c9004deae2652dce.features"
+    )
 
 
 class TestWhatIsRefused:

@@ -1,5 +1,6 @@
 """A `.keras` file is looked through before anything in it is built."""
 
+import contextlib
 import json
 import zipfile
 
@@ -36,6 +37,11 @@ def rewritten(source, target, change=lambda config: None, drop=(), add=()):
     return target
 
 
+def check(path):
+    look_through(path)
+    check_weights(path)
+
+
 def first_layer(config):
     return config["config"]["layers"][1]
 
@@ -68,6 +74,8 @@ def test_losses_and_metrics_of_the_user_are_no_matter(tmp_path):
         (set_layer(class_name="TFSMLayer"), "'conv' is a TFSMLayer, which runs a program of anot"),
         (set_layer(class_name="TorchModuleWrapper"), "TorchModuleWrapper, which holds a pickled"),
         (set_layer(class_name="FlaxLayer", module="keras.layers"), "FlaxLayer, which holds code"),
+        (set_layer(class_name="layers.Lambda", module="keras"), "is a Lambda, which holds Python"),
+        (set_layer(class_name="layers.TFSMLayer", module="keras"), "is a TFSMLayer, which runs"),
         (
             lambda c: first_layer(c)["config"].update(
                 activation={"class_name": "__lambda__", "config": {"value": "…"}}
@@ -188,3 +196,58 @@ def test_groups_that_lead_in_circles_end(tmp_path):
         group["again"] = group
         group["w"] = np.zeros(3)
     check_hdf5(path, path, path.stat().st_size)
+
+
+def damaged(path, *changes, member="config.json"):
+    """Change bytes of an entry of a zip's directory, and of its data: (offset, value) each."""
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\1\2")
+    while data[entry + 46 : entry + 46 + len(member)] != member.encode():
+        entry = data.index(b"PK\1\2", entry + 4)
+    start = int.from_bytes(data[entry + 42 : entry + 46], "little")
+    for where, offset, value in changes:
+        data[{"entry": entry, "data": start}[where] + offset] = value
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("entry", 9, 8), ("entry", 46, 0xFF)],  # its name says UTF-8, and is not
+        [("entry", 10, 99)],  # packed in a way that nobody knows
+        [("entry", 10, 8), ("data", 8, 8)],  # deflated, it says
+        [("entry", 10, 12), ("data", 8, 12)],  # packed by bzip2
+        [("entry", 10, 14), ("data", 8, 14)],  # by LZMA
+        [("data", 0, 0)],
+        [("data", 26, 255), ("data", 27, 255)],  # a name that goes beyond the file's end
+    ],
+)
+def test_a_damaged_archive_is_one_line(plain, tmp_path, member, changes):
+    path = damaged(rewritten(plain, tmp_path / "mine.keras"), *changes, member=member)
+    with pytest.raises(BackboneError, match=r"mine.keras is (no .keras file|refused)") as caught:
+        check(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_type_with_a_name_is_no_array_and_is_passed_over(tmp_path):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file["type"] = np.dtype("f4")
+        file["empty"] = h5py.Empty("f4")
+        file["w"] = np.zeros(3)
+    check_hdf5(path, path, path.stat().st_size)
+
+
+def test_a_damaged_hdf5_file_is_refused_or_good(tmp_path):
+    """Whatever byte is another one: an error of ours, or none where it does not matter."""
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file["a/b/w"] = np.zeros((4, 4), np.float32)
+        file.create_dataset("c", (64,), "f4", chunks=(16,), compression="gzip")
+    whole = path.read_bytes()
+    for at in np.random.default_rng(0).integers(0, len(whole), 400):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with contextlib.suppress(BackboneError):
+            check_hdf5(path, path, len(whole))

@@ -1,6 +1,8 @@
+import io
 import shutil
 import socket
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -132,6 +134,51 @@ def test_normalization_computes_with_what_a_file_with_a_classifier_holds(tmp_pat
     built = build(BackboneSpec(name="efficientnet_b0", weights=str(path)), 224)
     kept = keras.Model(model.input, model.get_layer("top_activation").output)
     np.testing.assert_array_equal(built.model(pixels), kept(pixels))
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz(path, changes=()):
+    """Write arrays, then change bytes of the first member's entry in the directory, and of it."""
+    np.savez(path, **{"00000": np.zeros(400, np.float32)})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\1\2")
+    for offset, value in changes:
+        data[entry + offset if offset > 8 else offset] = value
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(b"PK\3\4torn"),
+        lambda path: path.write_bytes(npy(np.zeros(3))),
+        lambda path: npz(path, [(8, 8), (10, 8)]),  # it says that it is deflated
+        lambda path: npz(path, [(8, 14), (10, 14)]),  # packed by LZMA
+        lambda path: npz(path, [(10, 99)]),
+        lambda path: npz(path, [(9, 8), (46, 255)]),  # a name that is not the UTF-8 it says
+    ],
+)
+def test_damaged_arrays_are_one_line(tmp_path, write):
+    write(tmp_path / "mine.npz")
+    with pytest.raises(BackboneError, match="mine.npz cannot be read: ") as caught:
+        build(BackboneSpec(name="digits", weights=str(tmp_path / "mine.npz")), 32)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("last", ["group", "nothing"])
+def test_a_legacy_file_that_names_no_arrays_is_one_line(tmp_path, last):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file.attrs["layer_names"] = ["dense"]
+        file.create_group("dense/group")
+        file["dense"].attrs["weight_names"] = [last]
+    with pytest.raises(BackboneError, match="does not hold weights of mobilenet") as caught:
+        build(small(tmp_path / "mine.h5"), 32)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

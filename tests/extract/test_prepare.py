@@ -1,5 +1,6 @@
 """What is prepared once stays true: a changed weights file or a broken cache is noticed."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -158,3 +159,30 @@ def test_a_child_that_dies_is_our_bug_and_its_words_are_kept(monkeypatch, tmp_pa
 
     with pytest.raises(RuntimeError, match=r"extract.prepare ended with 1"):
         prepare._in_child(request(), tmp_path)
+
+
+def test_what_kerashub_builds_is_kept_for_its_version(tmp_path, monkeypatch):
+    """Its layers are part of what was converted; the catalogue has none of them."""
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "m.keras").write_bytes(b"a model")
+    names = ["mobilenet_v2", str(tmp_path), str(tmp_path / "m.keras")]
+
+    def places(installed):
+        version = importlib.metadata.version
+
+        def told(package):
+            if package != "keras-hub":
+                return version(package)
+            if installed is None:
+                raise importlib.metadata.PackageNotFoundError(package)
+            return installed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(importlib.metadata, "version", told)
+            specs = [BackboneSpec(name=name) for name in names]
+            asked = [Request(spec=spec, image_size=32, layers=()) for spec in specs]
+            return [place_of(request, "openvino") for request in asked]
+
+    old, new, absent = places("0.32.0"), places("0.33.0"), places(None)
+    assert [a == b for a, b in zip(old, new, strict=True)] == [True, False, False]
+    assert [a == b for a, b in zip(new, absent, strict=True)] == [True, False, False]

@@ -116,3 +116,16 @@ def test_the_command_leads_on_to_the_same_run(cli, photos, tmp_path):
     assert printed.splitlines()[-1] == (
         f"Next: python -m extract run {photos} --augment {AUGMENT} --image-size 64 --views 8"
     )
+
+
+def test_a_frozen_graph_needs_no_preprocessing_to_be_looked_at_with(cli, photos, tmp_path):
+    """What it expects of pixels decides nothing that is drawn; the run is what must be told."""
+    graph, out = tmp_path / "m.onnx", tmp_path / "p.png"
+    graph.write_bytes(b"a graph, which nobody opens where the size is given")
+    words = [photos, "--backbone", graph, "--image-size", "64"]
+    _, printed, _ = cli("preview", *words, "--out", out)
+    _, told, _ = cli("preview", *words, "--out", out, "--preprocessing", "tf")
+
+    run = f"Next: python -m extract run {photos} --backbone {graph} --image-size 64"
+    assert printed.splitlines()[-1] == f"{run} --preprocessing MODE"
+    assert told.splitlines()[-1] == f"{run} --preprocessing tf"

@@ -1,6 +1,7 @@
 """repair computes again what was bad, and nothing else, and keeps the bad bytes."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,39 @@ def test_without_the_images_the_damage_is_set_aside_and_the_cure_is_said(store, 
     assert done.problems
     assert repair(store, moved).problems == {}
     assert verify(store).is_sound
+
+
+def test_a_folder_whose_files_are_gone_is_no_place_to_repair_from(store):
+    """A snapshot of items that nobody can read would replace the one that names them."""
+    photos = store.with_name("photos")
+    snapshots = tree(store / "snapshots")
+    for path in sorted(photos.rglob("*.png"))[1:]:
+        path.rename(store.with_name(f"{path.parent.name}-{path.name}"))
+    flip(sorted(store.glob("shards/*"))[0])
+    done = repair(store)
+
+    assert "12 of the 14 images of" in done.todo
+    assert f"are gone from {photos}. Give --images FOLDER" in done.todo
+    assert (done.snapshot, tree(store / "snapshots")) == (None, snapshots)
+    for path in store.parent.glob("*-*.png"):
+        path.rename(photos / path.name.replace("-", "/"))
+    assert repair(store).problems == {}
+
+
+def test_an_archive_that_lacks_its_members_is_no_place_to_repair_from(photos, tmp_path):
+    archive = tmp_path / "pets.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in photos.rglob("*.png"):
+            file.write(path, path.relative_to(photos))
+    store = Path(extract.run(archive, backbone="digits").store)
+    snapshots = tree(store / "snapshots")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("cats/other.png", b"another data set")
+    flip(sorted(store.glob("shards/*"))[0])
+    done = repair(store)
+
+    assert "13 of the 13 images of" in done.todo
+    assert tree(store / "snapshots") == snapshots
 
 
 def test_without_the_header_the_run_that_made_the_store_is_asked_for(store):

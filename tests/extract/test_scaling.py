@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import extract
-from extract.errors import BackboneError, InputError
+from extract.errors import BackboneError, ScaleError
 from extract.preprocessing import parse_preprocessing
 from extract.scaling import FIRST_IMAGES, Brightness, check_scaling
 from tests.extract.keras_models import as_tf, small_model
@@ -126,15 +126,40 @@ def test_real_weights_know_their_scale(shared):
         check_scaling(PATH, model, parse_preprocessing("none"), probes(64))
 
 
-def test_images_that_were_divided_before_are_refused(tmp_path, picture, fake_backbone):
-    """Saved after a division by 255, every pixel of them is 0 or 1."""
+@pytest.fixture
+def dark(tmp_path, picture):
+    """Pictures that were saved after a division by 255: every pixel of them is 0 or 1."""
     import cv2
 
-    for seed in range(FIRST_IMAGES):
+    for seed in range(2 * FIRST_IMAGES):
         path = picture(tmp_path / "dark" / f"{seed}.png", seed)
         cv2.imwrite(str(path), cv2.imread(str(path)) // 200)
-    with pytest.raises(InputError, match="first 8 images have no pixel above 1: .*by 255 already"):
-        extract.run(tmp_path / "dark", tmp_path / "dark.features")
+    return tmp_path / "dark"
+
+
+@pytest.mark.usefixtures("fake_backbone")
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_images_that_were_divided_before_are_refused_and_leave_nothing(dark, batch_size):
+    words = "first 8 images have no pixel above 1: .*by 255 already"
+    with pytest.raises(ScaleError, match=words):
+        extract.run(dark, batch_size=batch_size)
+    assert [path.name for path in dark.parent.iterdir()] == ["dark"]
+
+
+@pytest.mark.usefixtures("fake_backbone")
+def test_a_plan_says_so_too(dark, cli):
+    status, _, err = cli("run", dark, "--backbone", "digits", "--plan")
+
+    assert (status, err.count("\n")) == (1, 1)
+    assert "by 255 already" in err
+
+
+@pytest.mark.usefixtures("fake_backbone")
+def test_few_dark_images_are_taken(dark):
+    for seed in range(FIRST_IMAGES - 1, 2 * FIRST_IMAGES):
+        (dark / f"{seed}.png").unlink()
+
+    assert extract.run(dark, backbone="digits", batch_size=1).extracted == FIRST_IMAGES - 1
 
 
 def test_dark_images_among_others_pass():

@@ -157,6 +157,22 @@ def test_a_torn_file_is_one_line(tmp_path, name, data):
         list_images(tmp_path / f"nowhere-{name}")
 
 
+@pytest.mark.parametrize("packing", [8, 12, 14, 99, 1])
+def test_an_npz_with_damaged_members_is_one_line(tmp_path, packing):
+    """As deflated, bzip2, LZMA, or nothing known; 1 stands for one that is encrypted."""
+    np.savez(tmp_path / "d.npz", x=X)
+    data = bytearray((tmp_path / "d.npz").read_bytes())
+    entry = data.index(b"PK\1\2")
+    for place in (8, entry + 10) if packing > 1 else ():
+        data[place] = packing
+    data[entry + 8] |= packing == 1
+    (tmp_path / "d.npz").write_bytes(data)
+
+    with pytest.raises(InputError, match="d.npz cannot be read: ") as caught:
+        list_images(tmp_path / "d.npz")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

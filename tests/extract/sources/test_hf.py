@@ -1,9 +1,12 @@
 """Data sets of Hugging Face's library: made here, found by path, read as the bytes they hold."""
 
+import os
+
+import pyarrow as pa
 import pytest
 
 import extract
-from extract.errors import InputError
+from extract.errors import ImageError, InputError
 from extract.items import list_folder
 from extract.reading import read
 from extract.sources import list_images
@@ -49,6 +52,20 @@ def test_rows_become_items_with_labels_and_splits(saved):
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(["cat", None], ["cat", None]), ([7, -1], ["7", "-1"]), ([0.5, 1.5], [None, None])],
+    ids=["text", "whole numbers", "floats are no classes"],
+)
+def test_a_column_called_label_needs_no_classes(tmp_path, photos, values, expected):
+    data = next(photos.rglob("*.png")).read_bytes()
+    rows = {"image": [{"bytes": data, "path": None}] * 2, "label": values, "note": ["a", "b"]}
+    whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    whole.save_to_disk(tmp_path / "pets")
+
+    assert [item.label for item in list_images(f"hf:{tmp_path / 'pets'}").items] == expected
+
+
 def test_a_slice_holds_what_the_library_says(saved):
     listing = list_images(f"hf:{saved}[train[:40%]+test]")
     paths = [i.path for i in listing.items]
@@ -76,6 +93,47 @@ def test_a_folder_that_the_library_knows_is_read_without_the_network(tmp_path, p
 
     assert data == {p.read_bytes() for p in photos.rglob("*.png")}
     assert {i.label for i in listing.items} == {"cats", "dogs"}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("outside", "names a file outside the data set's folders"),
+        ("link", "names a file outside the data set's folders"),
+        ("pipe", "names what is no file"),
+        ("folder", "names what is no file"),
+        ("nowhere", "No such file"),
+        ("none", "no bytes"),
+        ("odd", "no name of a file"),
+        ("huge", "bytes, more than .* are not read"),
+    ],
+)
+def test_a_row_names_no_file_but_the_data_sets_own(tmp_path, photos, named, reason):
+    """Whoever wrote the rows would otherwise read any file of the machine, or block it."""
+    folder = tmp_path / "pets"
+    kinds = datasets.Features({"image": datasets.Image()})
+    places = {
+        "outside": str(next(photos.rglob("*.png"))),
+        "none": None,
+        "odd": "a\0b",
+    } | {name: str(folder / name) for name in ("link", "pipe", "folder", "nowhere", "huge")}
+    image = {"bytes": (photos / places["outside"]).read_bytes(), "path": None}
+    datasets.Dataset.from_list([{"image": image}], kinds).save_to_disk(folder)
+    (arrow,) = folder.glob("*.arrow")
+    with pa.ipc.open_stream(arrow.read_bytes()) as stream:
+        cells = pa.array([{"bytes": None, "path": places[named]}], stream.schema.field(0).type)
+        table = pa.table([cells], stream.schema)
+    with pa.ipc.new_stream(arrow, table.schema) as stream:
+        stream.write_table(table)
+    (folder / "link").symlink_to(places["outside"])
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    with open(folder / "huge", "wb") as file:
+        file.truncate(2**29 + 1)
+    listing = list_images(f"hf:{folder}")
+
+    with pytest.raises(ImageError, match=reason):
+        read(listing, listing.items[0])
 
 
 def test_a_column_of_images_is_needed(tmp_path):

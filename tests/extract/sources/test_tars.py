@@ -116,6 +116,27 @@ def test_what_is_no_plain_archive_is_one_line(tmp_path):
         list_images(tmp_path / "s-{2..1}.tar")
 
 
+@pytest.mark.usefixtures("fake_backbone")
+def test_a_name_that_is_not_utf_8_is_written_out(tmp_path, photos):
+    picture = next(photos.rglob("*.png")).read_bytes()
+    members = [(b"caf\xe9.png".decode(errors="surrogateescape"), picture), ("b.png", picture)]
+    summary = extract.run(pack(tmp_path / "s.tar", members), backbone="digits")
+
+    assert (summary.items, summary.bad) == (2, 0)
+    paths = extract.open_store(summary.store).items["path"].to_pylist()
+    assert paths == ["s/b.png", r"s/caf\xe9.png"]
+
+
+def test_a_member_with_odd_numbers_is_one_line(tmp_path):
+    info = tarfile.TarInfo("1.jpg")
+    info.pax_headers = {"GNU.sparse.map": "a,b"}
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+
+    with pytest.raises(InputError, match="s.tar cannot be read as a tar archive"):
+        list_images(tmp_path / "s.tar")
+
+
 def test_a_shard_that_changed_since_it_was_listed_is_not_read(tmp_path):
     listing = list_images(pack(tmp_path / "s.tar", [("1.jpg", b"x")]))
     pack(tmp_path / "s.tar", [("1.jpg", b"y")])

@@ -36,6 +36,8 @@ LAYOUTS = {
     "flat": ["2.jpg", "1.jpg", "notes.txt"],
     "files beside folders": ["cats/1.jpg", "README.md"],
     "hidden": ["cats/1.jpg", "cats/.x.jpg", "__MACOSX/cats/1.jpg", "cats/Thumbs.db"],
+    "one split": ["train/cats/1.jpg", "train/dogs/2.jpg"],
+    "one split with files": ["Test/cats/1.jpg", "Test/x.jpg"],
     "one class": ["cats/1.jpg", "cats/2.jpg"],
 }
 
@@ -151,3 +153,17 @@ def test_what_is_no_archive_is_one_line(tmp_path, data):
         list_images(tmp_path / "nowhere.zip")
     with pytest.raises(InputError, match="holds no files"):
         list_images(pack(tmp_path / "empty.zip", {}))
+
+
+def test_names_that_say_they_are_utf_8_and_are_not_are_one_line(tmp_path):
+    data = bytearray(pack(tmp_path / "p.zip", {"c/1.jpg": b"x"}).read_bytes())
+    entry = data.index(b"PK\1\2")
+    data[entry + 9] |= 8  # flag bit 11, APPNOTE.TXT 4.4.4
+    data[entry + 46] = 0xFF
+    (tmp_path / "p.zip").write_bytes(data)
+
+    with pytest.raises(
+        InputError, match="p.zip cannot be read as a zip archive: .*utf-8"
+    ) as caught:
+        list_images(tmp_path / "p.zip")
+    assert "\n" not in str(caught.value)
