@@ -121,12 +121,8 @@ def evaluate(
     source = open_for(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
-    if tta and (model.task != "classification" or len(source.views) < 2):
-        raise HeadError(
-            f"--tta takes the mean over cached views of a classifier's images, and {store.path} "
-            f"has {len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
-            f"out, or extract views"
-        )
+    if tta:
+        _check_views(model, source)
     if model.task == "classification":
         probabilities, codes = _predict(model, source, split, images)
         if tta:
@@ -228,6 +224,22 @@ def _predict(
         probabilities[here] = model.predict_proba(block.X)
         start += len(block)
     return probabilities, codes
+
+
+def _check_views(model: Model, source: Source) -> None:
+    """Raise `HeadError` where there are no views of a model's own features to take the mean of."""
+    path = source.snapshot.path
+    if not model.could_be_in(source.snapshot):
+        raise HeadError(
+            f"--tta takes the mean over cached views, and {path} has views of its frozen backbone, "
+            f"not of a fine-tuned one. Leave --tta out"
+        )
+    if model.task != "classification" or len(source.views) < 2:
+        raise HeadError(
+            f"--tta takes the mean over cached views of a classifier's images, and {path} has "
+            f"{len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
+            f"out, or extract views"
+        )
 
 
 def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
