@@ -46,12 +46,12 @@ def open_rows(
     """Return a store's features, and its training and validation rows.
 
     Raises:
-        FinetuneError: If the model is of other classes, or there are no validation rows.
+        FinetuneError: If the model is of other classes, or there are no validation rows that it
+            was not trained on.
         StaleModelError: If the model is of another recipe.
         HeadError: If labels changed, a class has no training row, or the images are gone.
     """
-    source = open_source(store, [column.name for column in model.columns])
-    model.check_features(source.snapshot)
+    source = open_features(model, store)
     if source.classes != model.classes:
         odd = sorted(set(source.classes) ^ set(model.classes)) or list(source.classes)
         raise FinetuneError(
@@ -67,6 +67,32 @@ def open_rows(
         )
     root = images_root(source.snapshot, images)
     return source, _rows(source, "train", root), _rows(source, "validation", root)
+
+
+def open_features(model: Model, store: str | Path) -> Source:
+    """Return the features that a head takes, where the head can be tuned on their images.
+
+    Raises:
+        FinetuneError: If the rows that would judge it are rows that it was trained on.
+        StaleModelError: If the model is of another recipe.
+        HeadError: If the store has no labels.
+    """
+    source = open_source(store, [column.name for column in model.columns])
+    model.check_features(source.snapshot)
+    path = source.snapshot.path
+    if model.settings.get("refit") == "all" and "validation" in model.splits:
+        raise FinetuneError(
+            f"{model.path} was trained on validation rows as well (--refit all), and only rows "
+            f"that it did not see can tell whether tuning is better. Give --head one that was not: "
+            f"python -m heads fit {path} --out {beside(path, '.train.head')}"
+        )
+    return source
+
+
+def beside(store: str | Path, suffix: str) -> Path:
+    """Return `photos.head` or `photos.tuned` for `photos.features`."""
+    path = Path(store)
+    return path.with_name(path.name.removesuffix(".features") + suffix)
 
 
 def _rows(source: Source, split: str, root: Path) -> Rows:

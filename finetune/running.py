@@ -29,7 +29,7 @@ from finetune.judging import Judgment
 from finetune.network import check_head, open_network
 from finetune.options import Options, check_tensorboard
 from finetune.quiet import quiet_keras
-from finetune.rows import open_rows
+from finetune.rows import beside, open_rows
 from finetune.writing import publish, tuned_model
 from heads.model import Model, check_place, load
 
@@ -150,12 +150,6 @@ def run(
         raise TrainingError(f"{troubles[0]}. What was best is kept: {target}")
     session.forget()
     return _summary(written, session, best, outcomes, time.perf_counter() - begun)
-
-
-def beside(store: str | Path, suffix: str) -> Path:
-    """Return `photos.head` or `photos.tuned` for `photos.features`."""
-    path = Path(store)
-    return path.with_name(path.name.removesuffix(".features") + suffix)
 
 
 class _Session:

@@ -266,6 +266,15 @@ def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
         finetune.run(store, other)
     with pytest.raises(FinetuneError, match="has other classes .* 'red'"):
         finetune.run(store, replace(head, classes=("blue", "green", "rot")))
+    refitted = replace(head, settings={**head.settings, "refit": "all"})
+    with pytest.raises(
+        FinetuneError, match=r"trained on validation rows .* --head .*photos.train.head"
+    ):
+        finetune.run(store, refitted)
+    with pytest.raises(
+        FinetuneError, match=r"trained on validation rows .* --head .*photos.train.head"
+    ):
+        finetune.plan(store, refitted)
     monkeypatch.setattr(Source, "splits", ("train",))
     with pytest.raises(FinetuneError, match=r"no validation rows.*python -m extract split"):
         finetune.run(store, head)
