@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from finetune.errors import FinetuneError
-from heads.data import Source, check_classes, open_source
+from heads.data import Source, check_classes, opened_snapshot
+from heads.evaluation import open_for
 from heads.imaging import images_root, read_known
 from heads.labels import check_labels
 from heads.model import Model
@@ -70,16 +71,22 @@ def open_rows(
 
 
 def open_features(model: Model, store: str | Path) -> Source:
-    """Return the features that a head takes, where the head can be tuned on their images.
+    """Return the features and the labels of a head that can be tuned on their images.
 
     Raises:
-        FinetuneError: If the rows that would judge it are rows that it was trained on.
+        FinetuneError: If it is no classifier, or the rows that would judge it are rows that it
+            was trained on.
         StaleModelError: If the model is of another recipe.
         HeadError: If the store has no labels.
     """
-    source = open_source(store, [column.name for column in model.columns])
-    model.check_features(source.snapshot)
-    path = source.snapshot.path
+    snapshot = opened_snapshot(store)
+    model.check_features(snapshot)
+    if model.task != "classification":
+        raise FinetuneError(
+            f"Fine-tuning is for classifiers, and {model.path} learned {model.task}. Train one: "
+            f"python -m heads fit {snapshot.path}"
+        )
+    source, path = open_for(model, snapshot), snapshot.path
     if model.settings.get("refit") == "all" and "validation" in model.splits:
         raise FinetuneError(
             f"{model.path} was trained on validation rows as well (--refit all), and only rows "
@@ -97,10 +104,9 @@ def beside(store: str | Path, suffix: str) -> Path:
 
 def _rows(source: Source, split: str, root: Path) -> Rows:
     items = source.items(split)
-    codes = {name: code for code, name in enumerate(source.classes)}
     return Rows(
         root=root,
         paths=items["path"].to_pylist(),
         keys=items["image_key"].to_pylist(),
-        codes=np.array([codes[label] for label in items["label"].to_pylist()], np.int64),
+        codes=source.codes(items),
     )

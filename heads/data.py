@@ -66,6 +66,16 @@ class Source:
         self.check_split(split)
         return self.snapshot.items.filter(pa.array(self._usable & self._in(split)))
 
+    def codes(self, items: pa.Table) -> np.ndarray:
+        """Return the class of each of some items that can be used, (n,) int64 in `classes`.
+
+        Of several labels or numbers, what `Target.of` gives.
+        """
+        if self.target is not None:
+            return self.target.of(items)
+        places = {name: code for code, name in enumerate(self.classes)}
+        return np.array([places[label] for label in items["label"].to_pylist()], np.int64)
+
     def left_out(self, split: str | None = None) -> dict[str, int]:
         """Return how many items of a split, or of all, cannot be used: "bad" or "unlabeled"."""
         good = _good(self.snapshot.items)

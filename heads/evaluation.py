@@ -162,14 +162,14 @@ def find_store(model: Model) -> Path:
 
 def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
-    if not model.could_be_in(snapshot):
-        return open_source(snapshot, [snapshot.columns[0].name])
-    model.check_features(snapshot)
-    names = {column.canonical: column.name for column in snapshot.columns}
     if model.task == "classification" and model.label_columns == ("label",):
         target = None
     else:
         target = target_of(snapshot.items, model.task, model.label_columns, snapshot.path)
+    if not model.could_be_in(snapshot):
+        return open_source(snapshot, [snapshot.columns[0].name], target=target)
+    model.check_features(snapshot)
+    names = {column.canonical: column.name for column in snapshot.columns}
     columns = [names[column.canonical] for column in model.columns]
     return open_source(snapshot, columns, target=target)
 

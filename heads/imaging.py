@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from extract import pixels
 from extract.cores import num_cores
@@ -97,8 +96,8 @@ def blocks(
     items = source.items(split)
     root = images_root(source.snapshot, images)
     predictor = load_predictor(model)
-    codes = {name: code for code, name in enumerate(source.classes)}
-    rows = items.select(["path", "image_key", "label"]).to_pylist()
+    codes = source.codes(items)
+    rows = items.select(["path", "image_key"]).to_pylist()
 
     def load(row: dict[str, str]) -> np.ndarray:
         return read_pixels(root, row["path"], row["image_key"], model)
@@ -109,8 +108,7 @@ def blocks(
         for start in range(0, len(rows), ROWS):
             here = rows[start : start + ROWS]
             batch = np.stack([np.asarray(next(decoded)[1]) for _ in here])
-            labels = np.array([codes[row["label"]] for row in here], np.int64)
-            taken = items.take(pa.array(np.arange(start, start + len(here))))
-            yield Data(predictor.features(batch), labels, taken)
+            taken = items.slice(start, len(here))
+            yield Data(predictor.features(batch), codes[start : start + len(here)], taken)
     finally:
         stage.close()
