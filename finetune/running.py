@@ -172,6 +172,11 @@ class _Session:
                 f"{beside(store, '.head')}"
             )
         source, train, validation = open_rows(model, store, images)
+        if source.snapshot.items_digest != model.store["items_digest"]:
+            reporter.note(
+                f"Images, labels or splits of {source.snapshot.path} are not those that the head "
+                f"was trained with, so validation rows may be among those it saw"
+            )
         self.model, self.target, self.options = model, target, options
         self.source, self.reporter, self.weights = source, reporter, weights
         self.on_step = on_step
@@ -282,7 +287,8 @@ class _Session:
             "head": str(self.model.path or ""),
             "head_validation_accuracy": best.trained.guard.head.accuracy,
         }
-        model = tuned_model(self.network, train, validation, best.trained.guard.history, settings)
+        history = best.trained.guard.history
+        model = tuned_model(self.network, self.source, train, validation, history, settings)
         head = best.trained.guard.head
         before = {"val_accuracy": head.accuracy, "val_loss": head.loss}
         return publish(

@@ -43,6 +43,21 @@ class Source:
         """Names of the classes, labels or numbers that are learned; codes count in them."""
         return self.snapshot.classes if self.target is None else self.target.names
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The fields of a model that say what it was trained on: its store, and the rows."""
+        snapshot = self.snapshot
+        return {
+            "store": {
+                "path": str(Path(snapshot.path).resolve()),
+                "snapshot": snapshot.number,
+                "root_digest": snapshot.root_digest,
+                "items_digest": snapshot.items_digest,
+                "distance_to_float32": snapshot.distance,
+            },
+            "splits": {split: self.count(split) for split in self.splits},
+        }
+
     @cached_property
     def width(self) -> int:
         """Features of a row, d."""

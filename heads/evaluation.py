@@ -276,7 +276,9 @@ def _unknown_class(model: Model, source: Source, name: str) -> HeadError:
 
 def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]) -> Iterator[str]:
     snapshot, trained_on = source.snapshot, model.store
-    same_items = snapshot.items_digest == trained_on["items_digest"]
+    items = trained_on["items_digest"]
+    before = model.settings.get("finetune", {}).get("head_items_digest", items)
+    same_items = snapshot.items_digest == items == before
     if snapshot.root_digest != trained_on["root_digest"]:
         yield (
             f"{snapshot.path} does not hold the features that the model was trained on: its root "

@@ -298,14 +298,7 @@ def _origin(source: Source) -> dict[str, Any]:
         "columns": source.columns,
         "row_shapes": tuple(snapshot.row_shape(c.name) for c in source.columns),
         "backbone": _backbone(snapshot),
-        "store": {
-            "path": str(Path(snapshot.path).resolve()),
-            "snapshot": snapshot.number,
-            "root_digest": snapshot.root_digest,
-            "items_digest": snapshot.items_digest,
-            "distance_to_float32": snapshot.distance,
-        },
-        "splits": {split: source.count(split) for split in source.splits},
+        **source.origin,
     }
 
 

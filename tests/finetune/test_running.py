@@ -8,6 +8,7 @@ import pytest
 import finetune
 import heads
 from extract import identity, keras_graph
+from extract.progress import Silent
 from finetune import training
 from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
@@ -278,6 +279,38 @@ def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
     monkeypatch.setattr(Source, "splits", ("train",))
     with pytest.raises(FinetuneError, match=r"no validation rows.*python -m extract split"):
         finetune.run(store, head)
+
+
+class _Notes(Silent):
+    """Keeps what it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def note(self, text):
+        self.heard.append(text)
+
+
+def test_a_model_names_the_store_that_it_was_tuned_on(store, head):
+    """Its head may come from another place, with other splits: neither is where it was judged."""
+    elsewhere = {**head.store, "path": "/gone/old.features", "items_digest": "0" * 64}
+    notes = _Notes()
+    found = finetune.run(
+        store,
+        replace(head, store=elsewhere, splits={"train": 3}),
+        folder_of(store, "origin.tuned"),
+        unfreeze="from:conv4",
+        mode="suffix",
+        reporter=notes,
+        **FAST | {"epochs": 1},
+    )
+    model = load(found.model)
+    said = "not those that the head was trained with, so validation rows may be among"
+
+    assert {**model.store, "distance_to_float32": 0} == {**head.store, "distance_to_float32": 0}
+    assert model.splits == head.splits
+    assert any(said in note for note in notes.heard)
+    assert "may be among those it saw" in " ".join(heads.evaluate(model, split="test").notes)
 
 
 def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):
