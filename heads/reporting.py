@@ -89,7 +89,7 @@ def report(
             *charts_of(_names(models), models[0], evaluations, judged),
             *few_shot_chart(sources[0], seed),
         ],
-        "map": map_of(models[0], sources[0], judged[0], album, seed),
+        "map": map_of(models[0], sources[0], judged[0], album, images, seed),
         "galleries": galleries(models[0], sources[0], judged[0], album),
         "album": album,
     }

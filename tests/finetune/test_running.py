@@ -323,7 +323,7 @@ def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):
 
 
 def test_images_that_moved_can_be_named(tuned, store, tmp_path):
-    """`evaluate` needs the images of a tuned model, and takes no others for them."""
+    """`evaluate` and `report` need the images of a tuned model, and take no others for them."""
     images = store.with_suffix("")
     elsewhere = tmp_path / "elsewhere"
     images.rename(elsewhere)
@@ -331,5 +331,7 @@ def test_images_that_moved_can_be_named(tuned, store, tmp_path):
         with pytest.raises(HeadError, match="Say where they are: --images FOLDER"):
             heads.evaluate(tuned[0].model, store)
         assert heads.evaluate(tuned[0].model, store, images=elsewhere).rows == 12
+        page = heads.report(tuned[0].model, store, tmp_path / "page.html", images=elsewhere)
+        assert page.missing == 0
     finally:
         elsewhere.rename(images)
