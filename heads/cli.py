@@ -334,12 +334,13 @@ def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> 
     name = model.estimator["name"] + (f" with {chosen}" if chosen else "")
     things = {"multilabel": "labels", "regression": "numbers"}.get(model.task, "classes")
     screen.say(f"{model.path}: {name}, {len(model.classes)} {things}, {model.width:,} features")
-    measures = [key for key in next(iter(model.metrics.values())) if key != "rows"]
+    measures = list(dict.fromkeys(key for row in model.metrics.values() for key in row))
+    measures.remove("rows")
     screen.table(
         ["rows", "images", *(key.replace("_", " ") for key in measures)],
         [
-            [split, found["rows"], *(f"{found[key]:.4f}" for key in measures)]
-            for split, found in model.metrics.items()
+            [split, row["rows"], *(f"{row[key]:.4f}" if key in row else "" for key in measures)]
+            for split, row in model.metrics.items()
         ],
     )
     test_rows = "test rows were not read"

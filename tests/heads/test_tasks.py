@@ -256,6 +256,27 @@ def test_the_commands(cli, painted):
     assert "this is a multilabel head" in packed[2]
 
 
+@pytest.mark.parametrize(
+    ("task", "of", "nothing", "measure"),
+    [
+        ("--regression", {"red": "3", "green": "1.5", "blue": "-2"}, "7", "r2"),
+        ("--multilabel", WARM, "|", "average precision"),
+    ],
+)
+def test_what_is_not_defined_on_validation_rows_is_a_blank(
+    cli, painted, task, of, nothing, measure
+):
+    """All have the same number, or none has a label: there is no share of variance, no ranking."""
+    relabelled(painted, lambda row: nothing if row["split"] == "validation" else of[row["label"]])
+    status, out, _ = cli("fit", painted, "--column", "last", task)
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    at = lines["rows"].index(measure)
+
+    assert status == 0
+    assert lines["train"][at:].strip()[0].isdigit()
+    assert not lines["validation"][at : at + len(measure)].strip()
+
+
 def test_a_model_of_an_earlier_release_is_a_classifier(painted):
     model = heads.fit(painted, columns=["last"], estimator="prototype")
 
