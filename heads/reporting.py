@@ -69,7 +69,7 @@ def report(
     """
     begin = time.perf_counter()
     models = [m if isinstance(m, Model) else load(m) for m in (model, *compare)]
-    _check_tasks(models)
+    _check_models(models)
     out = _default_out(models[0]) if out is None else Path(out)
     check_place(out, "report")
     snapshot = open_store(find_store(models[0]) if store is None else store)
@@ -105,12 +105,18 @@ def report(
     )
 
 
-def _check_tasks(models: Sequence[Model]) -> None:
+def _check_models(models: Sequence[Model]) -> None:
     for model in models:
         if model.task != "classification":
             raise HeadError(
                 f"A report shows classifiers, and {model.path} learned {model.task}. Its numbers: "
                 f"python -m heads evaluate {model.path}"
+            )
+        if model.label_columns != models[0].label_columns:
+            raise HeadError(
+                f"{models[0].path} learned {models[0].label_columns[0]!r}, and {model.path} "
+                f"{model.label_columns[0]!r}, so they answer different questions. Leave it out of "
+                f"--compare"
             )
 
 

@@ -1,6 +1,5 @@
 """A store that was made from a table: its images lie elsewhere, and it has further columns."""
 
-import csv
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,7 @@ import finetune
 import heads
 from finetune.errors import FinetuneError
 from tests.finetune.conftest import SPLITS
-from tests.heads.conftest import paint
+from tests.heads.conftest import paint, tabulate
 
 OTHER = {"blue": "green", "green": "red", "red": "blue"}
 """Color → what the column "other" calls it: the same names, and never the same one."""
@@ -22,14 +21,10 @@ def table_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
     images = paint(folder / "pictures", SPLITS)
     (folder / "lists").mkdir()
-    with open(folder / "lists" / "photos.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "split", "other"])
-        for path in sorted(images.rglob("*.png")):
-            split, color, _ = path.relative_to(images).parts
-            writer.writerow([path.relative_to(images), color, split, OTHER[color]])
+    colors = {color: color for color in OTHER}
+    table = tabulate(images, folder / "lists" / "photos.csv", label=colors, other=OTHER)
     store = folder / "photos.features"
-    extract.run(folder / "lists" / "photos.csv", store, root=images, backbone="digits")
+    extract.run(table, store, root=images, backbone="digits")
     return store
 
 

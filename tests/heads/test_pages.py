@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from heads.evaluation import evaluate
 from heads.model import save
 from heads.page import render
 from heads.reporting import report
-from tests.heads.conftest import COLORS, paint
+from tests.heads.conftest import COLORS, paint, tabulate
 from tests.heads.models import linear_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -137,6 +138,34 @@ def test_models_are_set_side_by_side(painted, model, tmp_path):
 
     assert "Side by side" in page
     assert "photos.head alone is right on 0 rows, other.head alone on 0." in page
+
+
+@pytest.fixture
+def other(tmp_path, fake_backbone):
+    """A head of the column "color" of a store whose column "label" says nothing."""
+    images = paint(tmp_path / "pictures")
+    names = {color: color for color in COLORS}
+    table = tabulate(
+        images, images / "list.csv", label=dict.fromkeys(COLORS, "photograph"), color=names
+    )
+    store = tmp_path / "listed.features"
+    extract.run(table, store, layers=["last"])
+    return heads.fit(store, tmp_path / "color.head", label="color", estimator="prototype")
+
+
+def test_a_report_shows_the_labels_that_its_head_learned(other):
+    report(other)
+    page = other.path.with_name("color.report.html").read_text()
+
+    assert "Would more labels help?" in page
+    assert "red</figure>" in page
+    assert "photograph" not in page
+
+
+def test_heads_of_different_columns_are_not_set_side_by_side(other):
+    same = replace(other, label_columns=("label",), classes=("photograph",))
+    with pytest.raises(HeadError, match=r"color.head learned 'color', and .* 'label'.*--compare"):
+        report(other, compare=[same])
 
 
 def test_pictures_that_moved_away_are_placeholders_and_counted(painted, model, tmp_path):
