@@ -247,8 +247,8 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    column = "label" if source.target is None else source.target.columns[0]
-    pairs = Counter(_pairs(items[column], items["split"]))
+    names = (source.classes[code] for code in source.codes(items))
+    pairs = Counter(zip(names, items["split"].to_pylist(), strict=True))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -267,10 +267,6 @@ def check_validation(source: Source) -> None:
             f"{path} has no validation rows, which decide here. Type: "
             f"python -m extract split {path} --ratios 0.7/0.15/0.15"
         )
-
-
-def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:
-    return zip(keys.to_pylist(), values.to_pylist(), strict=True)
 
 
 def _good(items: pa.Table) -> np.ndarray:

@@ -103,6 +103,18 @@ def test_several_columns_get_one_head_each_in_one_pass(painted, snapshot, tmp_pa
     assert heads.evaluate(warmth, store).report.accuracy > 0.8
 
 
+@pytest.mark.parametrize(
+    "cells", [{"red": 1, "green": 2, "blue": 10}, {"red": " a", "green": "b\t", "blue": "c"}]
+)
+def test_names_of_classes_are_cells_without_spaces_and_numbers_as_text(painted, snapshot, cells):
+    column = [cells[row["label"]] for row in snapshot.items.to_pylist()]
+    snapshot.items = snapshot.items.append_column("kind", pa.array(column))
+    model = heads.fit(snapshot, label="kind", columns=["last"], estimator="prototype")
+
+    assert model.classes == tuple(sorted(str(cell).strip() for cell in cells.values()))
+    assert heads.evaluate(model, snapshot).report.accuracy > 0.8
+
+
 def test_numbers_are_learned_as_scikit_learn_learns_them(painted):
     numbers = {"red": 3.0, "green": 1.5, "blue": -2.0}
     relabelled(painted, lambda row: numbers[row["label"]])
