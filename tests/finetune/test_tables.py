@@ -40,7 +40,6 @@ def tuned(table_store, other_head):
         table_store,
         other_head,
         table_store.with_name("other.tuned"),
-        images=table_store.with_name("pictures"),
         unfreeze="from:conv4",
         mode="full",
         epochs=1,
@@ -50,9 +49,8 @@ def tuned(table_store, other_head):
 
 
 def test_a_head_of_another_column_is_tuned_on_that_column(table_store, other_head, tuned):
-    images = table_store.with_name("pictures")
     head = heads.evaluate(other_head, table_store, "validation").report
-    found = heads.evaluate(tuned.model, table_store, "validation", images=images).report
+    found = heads.evaluate(tuned.model, table_store, "validation").report
 
     assert tuned.head_validation_accuracy == pytest.approx(head.accuracy)
     assert head.accuracy > 0.5
