@@ -33,7 +33,7 @@ from heads import conversion, errors, formats, joining, parity
 from heads.errors import HeadError, ModelError
 from heads.folder import publish_folder
 from heads.formats import Format
-from heads.model import PARITY, Model, load, save
+from heads.model import PARITY, Model, beside, load, save
 from heads.parity import Probes, Scores
 from heads.predicting import load_predictor
 
@@ -132,7 +132,7 @@ def export(
 def _default_out(model: Model, format: Format) -> Path:
     if model.path is None:
         raise HeadError(f"The model was not saved yet: give out, such as photos{format.suffix}")
-    return model.path.with_name(model.path.name.removesuffix(".head") + format.suffix)
+    return beside(model.path, format.suffix)
 
 
 def _check_place(target: Path, format: Format) -> None:

@@ -19,7 +19,7 @@ from heads.album import Album
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate, find_store, open_for, tables
 from heads.judging import Judged, judge
-from heads.model import Model, load
+from heads.model import Model, beside, load
 from heads.page import check_place, write_page
 from heads.report_charts import charts_of, few_shot_chart
 from heads.report_pictures import galleries, map_of
@@ -123,8 +123,7 @@ def _check_models(models: Sequence[Model]) -> None:
 def _default_out(model: Model) -> Path:
     if model.path is None:
         raise HeadError("The model was never saved, so the report has no default place. Give out=")
-    path = Path(model.path)
-    return path.with_name(path.name.removesuffix(path.suffix) + ".report.html")
+    return beside(model.path, ".report.html")
 
 
 def _facts(model: Model, evaluation: Evaluation, snapshot: Snapshot) -> list[tuple[str, str]]:

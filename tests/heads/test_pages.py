@@ -186,6 +186,16 @@ def test_a_picture_that_changed_is_not_shown(painted, model):
     assert report(model).missing >= 1
 
 
+def test_a_tuned_models_report_does_not_replace_its_heads(painted, model, tmp_path):
+    tuned = save(linear_model(painted), tmp_path / "photos.tuned")
+    pages = [report(m).out for m in (model, tuned)]
+
+    assert pages == [
+        str(tmp_path / "photos.report.html"),
+        str(tmp_path / "photos.tuned.report.html"),
+    ]
+
+
 def test_something_else_is_never_replaced(painted, model, tmp_path):
     (tmp_path / "photos.report.html").write_text("<html>mine</html>")
     (tmp_path / "photos.audit.csv").write_text("mine")
