@@ -281,6 +281,19 @@ def test_an_odd_picture_is_an_outlier(tmp_path, fake_backbone):
     assert found.items["path"].take(found.outliers).to_pylist() == ["test/red/odd.png"]
 
 
+def test_where_most_images_are_copies_the_others_are_outliers(tmp_path, fake_backbone):
+    """Their class has one picture, its mean: the usual distance is 0."""
+    photos = paint(tmp_path / "photos", {"train": 2}, {"red": (0, 0, 255), "green": (0, 255, 0)})
+    for number in range(1, 12):
+        shutil.copy(photos / "train/red/0.png", photos / f"train/red/{number}.png")
+    extract.run(photos, tmp_path / "photos.features", layers=["last"])
+    made = write_audit(tmp_path / "photos.features")
+
+    assert made.counts["outlier"] == 2
+    page = (tmp_path / "photos.audit.html").read_text()
+    assert "train/green/0.png" in page
+
+
 def test_too_few_images_are_one_line(tmp_path, fake_backbone):
     photos = paint(tmp_path / "photos", splits={"train": 1}, colors={"red": (0, 0, 255)})
     extract.run(photos, tmp_path / "photos.features", layers=["last"])
