@@ -60,12 +60,12 @@ def fit(
         typer.Option(help="The model's folder. (default: photos.head for photos.features)"),
     ] = None,
     estimator: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A name that `python -m heads estimators` lists, or a classifier of "
-            "scikit-learn such as sklearn.svm.SVC."
+            "scikit-learn such as sklearn.svm.SVC. (default: logistic, and ridge for numbers)"
         ),
-    ] = "logistic",
+    ] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Parameter of the estimator; repeatable."),

@@ -115,6 +115,16 @@ def test_names_of_classes_are_cells_without_spaces_and_numbers_as_text(painted, 
     assert heads.evaluate(model, snapshot).report.accuracy > 0.8
 
 
+@pytest.mark.parametrize("name", ["size/weight", "../../size", "..\\size"])
+def test_a_column_that_is_no_file_name_gets_no_file(painted, snapshot, tmp_path, name):
+    store = with_columns(snapshot, color=lambda row: row["label"], **{name: lambda row: "a"})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(HeadError, match="cannot be in the name of a folder. Train it alone: "):
+        heads.fit_columns(store, ["color", name], columns=["last"], estimator="prototype")
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_numbers_are_learned_as_scikit_learn_learns_them(painted):
     numbers = {"red": 3.0, "green": 1.5, "blue": -2.0}
     relabelled(painted, lambda row: numbers[row["label"]])
@@ -215,6 +225,11 @@ def test_the_table_of_predictions_has_every_label(tmp_path):
         ("nan", {"task": "regression"}, r"is 'nan'. Correct it with a table: python -m extract"),
         ("a|b", {"task": "multilabel"}, "Label 'a' is on 36 of 36 training images"),
         ("1", {"task": "regression", "estimator": "mlp"}, "--regression is learned by ridge"),
+        (
+            "1",
+            {"task": "regression", "estimator": "logistic"},
+            "--regression is learned by ridge. Received: --estimator logistic",
+        ),
         ("1", {"task": "regression", "label": "age"}, "no column 'age' of labels. Its items have:"),
         ("1", {"task": "ranking"}, "task is one of classification, multilabel, regression"),
         ("1", {"label": ["label", "split"]}, "One head learns one column of classes"),
