@@ -88,10 +88,12 @@ def open_features(model: Model, store: str | Path) -> Source:
         )
     source, path = open_for(model, snapshot), snapshot.path
     if model.settings.get("refit") == "all" and "validation" in model.splits:
+        (column,) = model.label_columns
+        label = "" if column == "label" else f" --label {column!r}"
         raise FinetuneError(
             f"{model.path} was trained on validation rows as well (--refit all), and only rows "
             f"that it did not see can tell whether tuning is better. Give --head one that was not: "
-            f"python -m heads fit {path} --out {beside(path, '.train.head')}"
+            f"python -m heads fit {path}{label} --out {beside(path, '.train.head')}"
         )
     return source
 

@@ -58,6 +58,12 @@ def test_a_head_of_another_column_is_tuned_on_that_column(table_store, other_hea
     assert heads.load(tuned.model).label_columns == ("other",)
 
 
+def test_what_to_type_names_the_column_too(table_store, other_head):
+    model = replace(other_head, settings={**other_head.settings, "refit": "all"})
+    with pytest.raises(FinetuneError, match=r"features --label 'other' --out .*train.head"):
+        finetune.plan(table_store, model)
+
+
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_heads_that_are_no_classifiers_are_refused(table_store, other_head, task):
     model = replace(other_head, task=task)
