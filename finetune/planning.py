@@ -20,8 +20,7 @@ from finetune.errors import CutError
 from finetune.network import Network, open_network
 from finetune.options import Options
 from finetune.quiet import quiet_keras
-from finetune.running import beside
-from heads.data import open_source
+from finetune.rows import beside, open_features
 from heads.model import Model, load
 
 
@@ -106,8 +105,7 @@ def plan(
     reporter = Silent() if reporter is None else reporter
     wanted = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
-    source = open_source(store, [column.name for column in model.columns])
-    model.check_features(source.snapshot)
+    source = open_features(model, store)
     quiet_keras()
     network = open_network(model, weights)
     layers = freezing.layers_of(network.built)

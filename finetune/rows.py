@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from finetune.errors import FinetuneError
-from heads.data import Source, check_classes, open_source
+from heads.data import Source, check_classes, opened_snapshot
+from heads.evaluation import open_for
 from heads.imaging import images_root, read_known
 from heads.labels import check_labels
 from heads.model import Model
@@ -46,12 +47,12 @@ def open_rows(
     """Return a store's features, and its training and validation rows.
 
     Raises:
-        FinetuneError: If the model is of other classes, or there are no validation rows.
+        FinetuneError: If the model is of other classes, or there are no validation rows that it
+            was not trained on.
         StaleModelError: If the model is of another recipe.
         HeadError: If labels changed, a class has no training row, or the images are gone.
     """
-    source = open_source(store, [column.name for column in model.columns])
-    model.check_features(source.snapshot)
+    source = open_features(model, store)
     if source.classes != model.classes:
         odd = sorted(set(source.classes) ^ set(model.classes)) or list(source.classes)
         raise FinetuneError(
@@ -69,12 +70,45 @@ def open_rows(
     return source, _rows(source, "train", root), _rows(source, "validation", root)
 
 
+def open_features(model: Model, store: str | Path) -> Source:
+    """Return the features and the labels of a head that can be tuned on their images.
+
+    Raises:
+        FinetuneError: If it is no classifier, or the rows that would judge it are rows that it
+            was trained on.
+        StaleModelError: If the model is of another recipe.
+        HeadError: If the store has no labels.
+    """
+    snapshot = opened_snapshot(store)
+    model.check_features(snapshot)
+    if model.task != "classification":
+        raise FinetuneError(
+            f"Fine-tuning is for classifiers, and {model.path} learned {model.task}. Train one: "
+            f"python -m heads fit {snapshot.path}"
+        )
+    source, path = open_for(model, snapshot), snapshot.path
+    if model.settings.get("refit") == "all" and "validation" in model.splits:
+        (column,) = model.label_columns
+        label = "" if column == "label" else f" --label {column!r}"
+        raise FinetuneError(
+            f"{model.path} was trained on validation rows as well (--refit all), and only rows "
+            f"that it did not see can tell whether tuning is better. Give --head one that was not: "
+            f"python -m heads fit {path}{label} --out {beside(path, '.train.head')}"
+        )
+    return source
+
+
+def beside(store: str | Path, suffix: str) -> Path:
+    """Return `photos.head` or `photos.tuned` for `photos.features`."""
+    path = Path(store)
+    return path.with_name(path.name.removesuffix(".features") + suffix)
+
+
 def _rows(source: Source, split: str, root: Path) -> Rows:
     items = source.items(split)
-    codes = {name: code for code, name in enumerate(source.classes)}
     return Rows(
         root=root,
         paths=items["path"].to_pylist(),
         keys=items["image_key"].to_pylist(),
-        codes=np.array([codes[label] for label in items["label"].to_pylist()], np.int64),
+        codes=source.codes(items),
     )

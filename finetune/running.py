@@ -29,7 +29,7 @@ from finetune.judging import Judgment
 from finetune.network import check_head, open_network
 from finetune.options import Options, check_tensorboard
 from finetune.quiet import quiet_keras
-from finetune.rows import open_rows
+from finetune.rows import beside, open_rows
 from finetune.writing import publish, tuned_model
 from heads.model import Model, check_place, load
 
@@ -152,12 +152,6 @@ def run(
     return _summary(written, session, best, outcomes, time.perf_counter() - begun)
 
 
-def beside(store: str | Path, suffix: str) -> Path:
-    """Return `photos.head` or `photos.tuned` for `photos.features`."""
-    path = Path(store)
-    return path.with_name(path.name.removesuffix(".features") + suffix)
-
-
 class _Session:
     """What the attempts of a run share: rows, network, decoded images, caches."""
 
@@ -178,6 +172,11 @@ class _Session:
                 f"{beside(store, '.head')}"
             )
         source, train, validation = open_rows(model, store, images)
+        if source.snapshot.items_digest != model.store["items_digest"]:
+            reporter.note(
+                f"Images, labels or splits of {source.snapshot.path} are not those that the head "
+                f"was trained with, so validation rows may be among those it saw"
+            )
         self.model, self.target, self.options = model, target, options
         self.source, self.reporter, self.weights = source, reporter, weights
         self.on_step = on_step
@@ -288,7 +287,8 @@ class _Session:
             "head": str(self.model.path or ""),
             "head_validation_accuracy": best.trained.guard.head.accuracy,
         }
-        model = tuned_model(self.network, train, validation, best.trained.guard.history, settings)
+        history = best.trained.guard.history
+        model = tuned_model(self.network, self.source, train, validation, history, settings)
         head = best.trained.guard.head
         before = {"val_accuracy": head.accuracy, "val_loss": head.loss}
         return publish(

@@ -22,6 +22,7 @@ from finetune.network import Network
 from finetune.rows import Rows
 from heads import joining
 from heads.calibration import fit_temperature
+from heads.data import Source
 from heads.metrics import log_losses
 from heads.model import BACKBONE, JOINED, Model, save
 from heads.novelty import Novelty
@@ -50,6 +51,7 @@ class Scored:
 
 def tuned_model(
     network: Network,
+    source: Source,
     train: Scored,
     validation: Scored,
     history: Sequence[Mapping[str, Any]],
@@ -72,7 +74,12 @@ def tuned_model(
             "train": _measure(train, temperature),
             "validation": _measure(validation, temperature),
         },
-        settings={**head.settings, "finetune": dict(settings), "before": dict(head.metrics)},
+        settings={
+            **head.settings,
+            "finetune": {**settings, "head_items_digest": head.store["items_digest"]},
+            "before": dict(head.metrics),
+        },
+        **source.origin,
         history=(*head.history, *history),
         path=None,
         attachments={},

@@ -25,6 +25,8 @@ SHOWN = 48
 """Cards of a gallery; the table has all."""
 CARD = 112
 """Side of a picture, in pixels."""
+NO_DISTANCE = 1e-3
+"""Standard deviations below which a distance is none: most images may be copies of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ def _labels(found: Audit, album: Album) -> list[Mapping[str, Any]]:
 
 def _outliers(found: Audit, album: Album) -> list[Mapping[str, Any]]:
     rows = found.outliers[:SHOWN].tolist()
-    usual = float(np.median(found.distance))
+    usual = max(float(np.median(found.distance)), NO_DISTANCE)
     return [
         {**side, "distance": float(found.distance[row]) / usual}
         for row, side in zip(rows, _sides(found, rows, album), strict=True)

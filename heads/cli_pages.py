@@ -10,6 +10,7 @@ import typer
 
 from extract import console
 from extract.console import Screen
+from heads.cli_options import Json, ModelPath, ModelStore, Seed, Split, Store
 from heads.errors import HeadError
 
 app = typer.Typer()
@@ -22,24 +23,16 @@ Images = Annotated[
     Path | None,
     typer.Option("--images", metavar="FOLDER", help="Where the images are now, if they moved."),
 ]
-Seed = Annotated[int, typer.Option(help="Decides all that is drawn by chance.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 @app.command()
 def report(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Such as photos.head.")],
-    store: Annotated[
-        Path | None,
-        typer.Argument(metavar="[STORE]", help="Default: the store that it was trained on."),
-    ] = None,
+    model: ModelPath,
+    store: ModelStore = None,
     out: Annotated[
         Path | None, typer.Option(help="The page. (default: photos.report.html for photos.head)")
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation or test. (default: test, where there is one)"),
-    ] = None,
+    split: Split = None,
     compare: Annotated[
         list[Path] | None,
         typer.Option(metavar="MODEL", help="A model to set beside it; repeatable."),
@@ -69,7 +62,7 @@ def report(
 
 @app.command()
 def audit(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")],
+    store: Store,
     out: Annotated[
         Path | None,
         typer.Option(help="The page. (default: photos.audit.html for photos.features)"),

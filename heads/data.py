@@ -43,6 +43,21 @@ class Source:
         """Names of the classes, labels or numbers that are learned; codes count in them."""
         return self.snapshot.classes if self.target is None else self.target.names
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The fields of a model that say what it was trained on: its store, and the rows."""
+        snapshot = self.snapshot
+        return {
+            "store": {
+                "path": str(Path(snapshot.path).resolve()),
+                "snapshot": snapshot.number,
+                "root_digest": snapshot.root_digest,
+                "items_digest": snapshot.items_digest,
+                "distance_to_float32": snapshot.distance,
+            },
+            "splits": {split: self.count(split) for split in self.splits},
+        }
+
     @cached_property
     def width(self) -> int:
         """Features of a row, d."""
@@ -65,6 +80,16 @@ class Source:
         """
         self.check_split(split)
         return self.snapshot.items.filter(pa.array(self._usable & self._in(split)))
+
+    def codes(self, items: pa.Table) -> np.ndarray:
+        """Return the class of each of some items that can be used, (n,) int64 in `classes`.
+
+        Of several labels or numbers, what `Target.of` gives.
+        """
+        if self.target is not None:
+            return self.target.of(items)
+        places = {name: code for code, name in enumerate(self.classes)}
+        return np.array([places[label] for label in items["label"].to_pylist()], np.int64)
 
     def left_out(self, split: str | None = None) -> dict[str, int]:
         """Return how many items of a split, or of all, cannot be used: "bad" or "unlabeled"."""
@@ -222,8 +247,8 @@ def check_classes(source: Source) -> None:
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
-    column = "label" if source.target is None else source.target.columns[0]
-    pairs = Counter(_pairs(items[column], items["split"]))
+    names = (source.classes[code] for code in source.codes(items))
+    pairs = Counter(zip(names, items["split"].to_pylist(), strict=True))
     for name in source.classes:
         if not pairs[name, "train"]:
             found = {split: pairs[name, split] for split in SPLITS if pairs[name, split]}
@@ -242,10 +267,6 @@ def check_validation(source: Source) -> None:
             f"{path} has no validation rows, which decide here. Type: "
             f"python -m extract split {path} --ratios 0.7/0.15/0.15"
         )
-
-
-def _pairs(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> Iterator[tuple[Any, Any]]:
-    return zip(keys.to_pylist(), values.to_pylist(), strict=True)
 
 
 def _good(items: pa.Table) -> np.ndarray:

@@ -121,12 +121,8 @@ def evaluate(
     source = open_for(model, store)
     split = _default_split(source) if split is None else split
     source.check_split(split)
-    if tta and (model.task != "classification" or len(source.views) < 2):
-        raise HeadError(
-            f"--tta takes the mean over cached views of a classifier's images, and {store.path} "
-            f"has {len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
-            f"out, or extract views"
-        )
+    if tta:
+        _check_views(model, source)
     if model.task == "classification":
         probabilities, codes = _predict(model, source, split, images)
         if tta:
@@ -166,14 +162,14 @@ def find_store(model: Model) -> Path:
 
 def open_for(model: Model, snapshot: Snapshot) -> Source:
     """Return the columns that the model takes; they are known by position, not by name."""
-    if not model.could_be_in(snapshot):
-        return open_source(snapshot, [snapshot.columns[0].name])
-    model.check_features(snapshot)
-    names = {column.canonical: column.name for column in snapshot.columns}
     if model.task == "classification" and model.label_columns == ("label",):
         target = None
     else:
         target = target_of(snapshot.items, model.task, model.label_columns, snapshot.path)
+    if not model.could_be_in(snapshot):
+        return open_source(snapshot, [snapshot.columns[0].name], target=target)
+    model.check_features(snapshot)
+    names = {column.canonical: column.name for column in snapshot.columns}
     columns = [names[column.canonical] for column in model.columns]
     return open_source(snapshot, columns, target=target)
 
@@ -230,6 +226,22 @@ def _predict(
     return probabilities, codes
 
 
+def _check_views(model: Model, source: Source) -> None:
+    """Raise `HeadError` where there are no views of a model's own features to take the mean of."""
+    path = source.snapshot.path
+    if not model.could_be_in(source.snapshot):
+        raise HeadError(
+            f"--tta takes the mean over cached views, and {path} has views of its frozen backbone, "
+            f"not of a fine-tuned one. Leave --tta out"
+        )
+    if model.task != "classification" or len(source.views) < 2:
+        raise HeadError(
+            f"--tta takes the mean over cached views of a classifier's images, and {path} has "
+            f"{len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
+            f"out, or extract views"
+        )
+
+
 def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
     """Return probabilities (n, classes) float64, the mean over the views of each row."""
     views = source.load_views(split)
@@ -264,7 +276,9 @@ def _unknown_class(model: Model, source: Source, name: str) -> HeadError:
 
 def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]) -> Iterator[str]:
     snapshot, trained_on = source.snapshot, model.store
-    same_items = snapshot.items_digest == trained_on["items_digest"]
+    items = trained_on["items_digest"]
+    before = model.settings.get("finetune", {}).get("head_items_digest", items)
+    same_items = snapshot.items_digest == items == before
     if snapshot.root_digest != trained_on["root_digest"]:
         yield (
             f"{snapshot.path} does not hold the features that the model was trained on: its root "

@@ -33,7 +33,7 @@ from heads import conversion, errors, formats, joining, parity
 from heads.errors import HeadError, ModelError
 from heads.folder import publish_folder
 from heads.formats import Format
-from heads.model import PARITY, Model, load, save
+from heads.model import PARITY, Model, beside, load, save
 from heads.parity import Probes, Scores
 from heads.predicting import load_predictor
 
@@ -58,7 +58,8 @@ class Exported:
     features: float
     """How far the joined model's features are from those of `predict`, relative."""
     probabilities: float
-    """How far the exported file's probabilities are from those of `predict`, at most."""
+    """How far the exported file's probabilities are from those of `predict`, at most; a
+    regressor's numbers relative to the largest of the same target."""
 
 
 def export(
@@ -110,8 +111,8 @@ def export(
     with _disk_errors(target), _scratch(target) as scratch:
         _prepare(scratch, opened, probes)
         _in_child(scratch, target.name, chosen, weights)
-        differences = _differences(scratch, probes, expected)
-        parity.check(target, differences)
+        differences = _differences(scratch, probes, expected, opened.task)
+        parity.check(target, differences, opened.task)
         entry = _entry(scratch, chosen, opened, probes, differences)
         _publish(scratch / conversion.WRITTEN, target, chosen)
         for folder in {target.parent, opened.path or target.parent}:
@@ -131,7 +132,7 @@ def export(
 def _default_out(model: Model, format: Format) -> Path:
     if model.path is None:
         raise HeadError(f"The model was not saved yet: give out, such as photos{format.suffix}")
-    return model.path.with_name(model.path.name.removesuffix(".head") + format.suffix)
+    return beside(model.path, format.suffix)
 
 
 def _check_place(target: Path, format: Format) -> None:
@@ -195,7 +196,9 @@ def _in_child(scratch: Path, name: str, format: Format, weights: str | Path | No
         raise RuntimeError(f"heads.conversion ended with {done.returncode}:\n{done.stderr[-4000:]}")
 
 
-def _differences(scratch: Path, probes: Probes, expected: Scores) -> dict[str, dict[str, Any]]:
+def _differences(
+    scratch: Path, probes: Probes, expected: Scores, task: str
+) -> dict[str, dict[str, Any]]:
     """Return how far each way of computing is from what `predict` gives."""
     with np.load(scratch / conversion.FOUND) as stored:
         found = {name: stored[name] for name in stored.files}
@@ -206,17 +209,20 @@ def _differences(scratch: Path, probes: Probes, expected: Scores) -> dict[str, d
     }
     if probes.cached is not None:
         ways["cached features"] = Scores(expected.probabilities, probes.cached)
-    differences = {way: parity.difference(names, s, expected) for way, s in ways.items()}
+    differences = {way: parity.difference(names, s, expected, task) for way, s in ways.items()}
     if "bytes" in found:
-        differences["signature for bytes"] = _of_bytes(found["bytes"], names, expected)
+        differences["signature for bytes"] = _of_bytes(found["bytes"], names, expected, task)
     return differences
 
 
-def _of_bytes(found: np.ndarray, names: list[str], expected: Scores) -> dict[str, Any]:
+def _of_bytes(found: np.ndarray, names: list[str], expected: Scores, task: str) -> dict[str, Any]:
     """Compare what the signature for bytes took, and name what it refused."""
     taken = np.flatnonzero(~np.isnan(found).all(axis=1))
     facts = parity.difference(
-        [names[i] for i in taken], Scores(found[taken]), Scores(expected.probabilities[taken])
+        [names[i] for i in taken],
+        Scores(found[taken]),
+        Scores(expected.probabilities[taken]),
+        task,
     )
     return facts | {"refused": [name for i, name in enumerate(names) if i not in taken]}
 

@@ -42,7 +42,7 @@ def fit(
     store: str | Path | Snapshot,
     out: str | Path | None = None,
     *,
-    estimator: str | Any = "logistic",
+    estimator: str | Any | None = None,
     settings: Mapping[str, Any] | None = None,
     columns: Sequence[str] = (),
     class_weight: str | None = None,
@@ -61,7 +61,8 @@ def fit(
             there is replaced, whole, once the new one is finished.
         estimator: A name that `python -m heads estimators` lists, or a classifier of
             scikit-learn by name, such as "sklearn.svm.SVC"; or one that is made already, such as
-            a pipeline. A copy of it is trained, on labels 0, 1, 2, ...
+            a pipeline. A copy of it is trained, on labels 0, 1, 2, ... "logistic" by default,
+            and "ridge" for numbers.
         settings: Parameters of the estimator, such as {"C": 0.1}.
         columns: Columns whose features stand side by side; not needed where there is one.
         class_weight: "balanced" gives every class the same weight; None gives every row one.
@@ -81,12 +82,13 @@ def fit(
     Raises:
         HeadstartError: With one line that says what to do; `out` is then as it was.
     """
+    one_of("task", task, TASKS)
+    estimator = default_estimator(task) if estimator is None else estimator
     if isinstance(estimator, str):
         class_of(estimator)  # importing scikit-learn or Keras takes seconds, and is no work
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)
-    one_of("task", task, TASKS)
     snapshot = opened_snapshot(store)
     label = (label,) if isinstance(label, str) else tuple(label)
     if task == "classification" and len(label) > 1:
@@ -105,8 +107,7 @@ def fit(
         reporter.note(note)
 
     if task != "classification":
-        name = default_estimator(task) if estimator == "logistic" else str(estimator)
-        fields = train_task(source, name, dict(settings or {}), class_weight, refit)
+        fields = train_task(source, str(estimator), dict(settings or {}), class_weight, refit)
         facts = _settings(seed, class_weight, refit, start)
         return save(Model(**fields, **_origin(source), settings=facts), target)
     trained = train(source, estimator, dict(settings or {}), class_weight, seed, on_epoch=on_epoch)
@@ -138,8 +139,17 @@ def fit_columns(
 
     Returns:
         The models, saved, in the order of `labels`.
+
+    Raises:
+        HeadError: If a column's name cannot be part of a folder's, or as `fit` does.
     """
     snapshot = _Remembering.of(opened_snapshot(store))
+    for name in labels:
+        if any(sign in name for sign in "/\\\0"):
+            raise HeadError(
+                f"Column {name!r} cannot be in the name of a folder. Train it alone: "
+                f"python -m heads fit {snapshot.path} --label {name!r} --out MODEL"
+            )
     models = []
     for name in labels:
         if out is None:
@@ -298,14 +308,7 @@ def _origin(source: Source) -> dict[str, Any]:
         "columns": source.columns,
         "row_shapes": tuple(snapshot.row_shape(c.name) for c in source.columns),
         "backbone": _backbone(snapshot),
-        "store": {
-            "path": str(Path(snapshot.path).resolve()),
-            "snapshot": snapshot.number,
-            "root_digest": snapshot.root_digest,
-            "items_digest": snapshot.items_digest,
-            "distance_to_float32": snapshot.distance,
-        },
-        "splits": {split: source.count(split) for split in source.splits},
+        **source.origin,
     }
 
 

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from extract import pixels
 from extract.cores import num_cores
 from extract.errors import ImageError
-from extract.items import Item
+from extract.items import FILES, SCHEMES, Item
 from extract.reading import read_item
 from extract.stages import Stage
 from extract.store.reader import Data, Snapshot
@@ -27,23 +26,46 @@ from heads.predicting import load_predictor
 
 ROWS = 32
 """Rows of one block."""
+ARCHIVES = (".zip", ".tar")
+"""Files that hold images as files."""
 
 
 def images_root(snapshot: Snapshot, images: str | Path | None = None) -> Path:
     """Return the folder that a store's paths are in: as given, as it was, else beside the store.
 
     Raises:
-        HeadError: If it is in none of these places.
+        HeadError: If it is in none of these places, or the images are no files of a folder.
     """
-    was = snapshot.record.found_at.get("images", "")
-    beside = Path(snapshot.path).resolve().with_suffix("")
-    places = [Path(images)] if images is not None else [Path(was), beside] if was else [beside]
+    store, found_at = Path(snapshot.path).resolve(), snapshot.record.found_at
+    was = found_at.get("folder") or found_at.get("images", "")
+    beside = [store.with_suffix("")]
+    if was:
+        beside = [Path(was), store.with_name(Path(was).name), *beside]
+    places = beside if images is None else [Path(images)]
     for place in places:
         if place.is_dir():
             return place
+    if images is None:
+        _refuse_other_sources(snapshot, was)
+    shown = " or ".join(dict.fromkeys(map(str, places)))
     raise HeadError(
-        f"The images of {snapshot.path} are not at {' or '.join(map(str, places))}, and a "
-        f"fine-tuned model needs them. Say where they are: --images FOLDER"
+        f"The images of {snapshot.path} are not at {shown}, and a fine-tuned model needs them. "
+        f"Say where they are: --images FOLDER"
+    )
+
+
+def _refuse_other_sources(snapshot: Snapshot, was: str) -> None:
+    """Raise `HeadError` where images were in an archive, an array file or a named data set."""
+    kind = Path(was).suffix.lower()
+    if kind in ARCHIVES:
+        cure = "Unpack it, and give --images FOLDER"
+    elif kind in FILES or was.partition(":")[0] in SCHEMES:
+        cure = "Extract from one: python -m extract run FOLDER"
+    else:
+        return
+    raise HeadError(
+        f"{snapshot.path} was made from {was}, and a fine-tuned model takes its images from the "
+        f"files of a folder. {cure}"
     )
 
 
@@ -97,8 +119,8 @@ def blocks(
     items = source.items(split)
     root = images_root(source.snapshot, images)
     predictor = load_predictor(model)
-    codes = {name: code for code, name in enumerate(source.classes)}
-    rows = items.select(["path", "image_key", "label"]).to_pylist()
+    codes = source.codes(items)
+    rows = items.select(["path", "image_key"]).to_pylist()
 
     def load(row: dict[str, str]) -> np.ndarray:
         return read_pixels(root, row["path"], row["image_key"], model)
@@ -109,8 +131,7 @@ def blocks(
         for start in range(0, len(rows), ROWS):
             here = rows[start : start + ROWS]
             batch = np.stack([np.asarray(next(decoded)[1]) for _ in here])
-            labels = np.array([codes[row["label"]] for row in here], np.int64)
-            taken = items.take(pa.array(np.arange(start, start + len(here))))
-            yield Data(predictor.features(batch), labels, taken)
+            taken = items.slice(start, len(here))
+            yield Data(predictor.features(batch), codes[start : start + len(here)], taken)
     finally:
         stage.close()

@@ -80,7 +80,7 @@ def nearest_training(
     Returns:
         rows: (m, count) positions in the training split, the nearest first; -1 where there are
             fewer.
-        items: Position → its item.
+        items: Position → its item, with its class as "label", whichever column that is from.
     """
     queries = unit(X)
     best = np.full((len(X), count), -np.inf, np.float32)
@@ -96,6 +96,10 @@ def nearest_training(
         order = np.argsort(-similar, axis=1, kind="stable")[:, :count]
         best, rows = np.take_along_axis(similar, order, 1), np.take_along_axis(places, order, 1)
         new = np.unique(rows[rows >= start])
-        items |= dict(zip(new.tolist(), block.items.take(new - start).to_pylist(), strict=True))
+        found = block.items.take(new - start)
+        for row, item, code in zip(
+            new.tolist(), found.to_pylist(), source.codes(found).tolist(), strict=True
+        ):
+            items[row] = {**item, "label": source.classes[code]}
         start += len(block)
     return rows, {row: items[row] for row in np.unique(rows[rows >= 0]).tolist()}

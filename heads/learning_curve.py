@@ -10,7 +10,7 @@ Test rows are not read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from extract.progress import Reporter, Silent
 from extract.store.reader import Snapshot
-from heads.data import check_classes, check_validation, open_source
+from heads.data import Source, check_classes, check_validation, open_source
 from heads.errors import HeadError
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
@@ -90,9 +90,30 @@ def few_shot(
     Raises:
         HeadError: If there are no validation rows, or a k is larger than a class.
     """
-    reporter = Silent() if reporter is None else reporter
     _check(draws, out)
     source = open_source(store, columns)
+    curve = curve_of(
+        source, shots=shots, draws=draws, seed=seed, reporter=reporter, on_point=on_point
+    )
+    if out is None:
+        return curve
+    from heads.plotting import plot_few_shot
+
+    plot_few_shot(curve, Path(out))
+    return replace(curve, plot=Path(out))
+
+
+def curve_of(
+    source: Source,
+    *,
+    shots: Sequence[int] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+    on_point: Callable[[str], None] | None = None,
+) -> FewShot:
+    """Do what `few_shot` does with what a source has to learn, without a plot."""
+    reporter = Silent() if reporter is None else reporter
     check_classes(source)
     check_validation(source)
     train, judge = source.load("train"), source.load("validation")
@@ -110,19 +131,14 @@ def few_shot(
         if on_point is not None:
             now = ", ".join(f"{p.estimator} {p.accuracy:.4f}" for p in points[-len(ESTIMATORS) :])
             on_point(f"{'all' if k is None else k} images per class: {now}")
-    curve = FewShot(
+    return FewShot(
         store=source.snapshot.path,
         points=tuple(points),
         judged=len(judge.X),
         verdict=_verdict(points, chosen),
-        plot=None if out is None else Path(out),
+        plot=None,
         notes=tuple(notes),
     )
-    if out is not None:
-        from heads.plotting import plot_few_shot
-
-        plot_few_shot(curve, Path(out))
-    return curve
 
 
 def _check(draws: int, out: str | Path | None) -> None:

@@ -280,6 +280,11 @@ def check_place(path: Path) -> None:
         raise ModelError(f"{path} is something else than a model. Give another --out")
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """Return `photos.packed` for `photos.head`; `photos.tuned.packed` for `photos.tuned`."""
+    return path.with_name(path.name.removesuffix(".head") + suffix)
+
+
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 

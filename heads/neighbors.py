@@ -11,32 +11,23 @@ from numbers import Integral
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from heads.by_logits import Probabilities
 from heads.calibration import fit_temperature
-from heads.scoring import Neighbors, Prototype, Scorer, softmax, unit
+from heads.scoring import Neighbors, Prototype, Scorer, unit
 
 ROWS = 4096
 """Rows at once, so that memory does not grow with the data set."""
 
 
-class _CosineHead(ClassifierMixin, BaseEstimator):
+class _CosineHead(Probabilities):
     """What both heads do with the scorer that they were fitted to."""
 
     def scorer(self) -> Scorer:
         """Return the fitted head as arrays."""
         raise NotImplementedError
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Return (n, classes) float64 for X (n, d)."""
-        return softmax(self._logits(X))
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the likeliest class of each row of X (n, d), as (n,)."""
-        codes = self._logits(X).argmax(axis=1)
-        return self.classes_[codes]
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)

@@ -13,7 +13,6 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -21,14 +20,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from extract.backbones import nearest
 from heads.augmenting import parse
+from heads.by_logits import Decisions
 from heads.epochs import ROWS, Epochs, OnEpoch, Rows, Scaling, train
 from heads.errors import HeadError
 from heads.keras_stack import Stack
 from heads.optimizers import SCHEDULES, OptimizerPlan, optimizer_name
-from heads.scoring import ACTIVATIONS, Dense, softmax
+from heads.scoring import ACTIVATIONS, Dense
 
 
-class KerasHead(ClassifierMixin, BaseEstimator):
+class KerasHead(Decisions):
     """What `LinearHead` and `MLPHead` share; `LinearHead` has the words for users."""
 
     @abstractmethod
@@ -102,20 +102,6 @@ class KerasHead(ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(trained.history)
         self._keep(trained.head)
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return logits of X (n, d): (n,) of the second class for two, else (n, classes)."""
-        logits = self._logits(X)
-        return logits[:, 1] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities (n, classes) float64 of X (n, d)."""
-        return softmax(self._logits(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest label (n,) of X (n, d)."""
-        chosen = self._logits(X).argmax(axis=1)
-        return self.classes_[chosen]
 
     def _logits(self, X: Any) -> np.ndarray:
         """Return (n, classes)."""
@@ -393,7 +379,7 @@ def scaling_of(X: np.ndarray, weights: np.ndarray) -> Scaling:
 
 
 def _held_out(
-    estimator: BaseEstimator, data: tuple[Any, Any] | None, classes: np.ndarray
+    estimator: KerasHead, data: tuple[Any, Any] | None, classes: np.ndarray
 ) -> Rows | None:
     """Return validation rows, checked."""
     if data is None:

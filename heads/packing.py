@@ -21,7 +21,7 @@ from extract.progress import Reporter
 from extract.store.files import sha256
 from heads.errors import HeadError, ModelError
 from heads.folder import publish_folder
-from heads.model import RECORD, WEIGHTS, Model, load
+from heads.model import RECORD, WEIGHTS, Model, beside, load
 from heads.packed import MANIFEST
 from heads.predicting import prepare_backbone
 from heads.scoring import SCORERS
@@ -82,7 +82,7 @@ def pack(
             f"{opened.estimator['name']} runs in scikit-learn only, and a packed folder has none. "
             f"Train another head: python -m heads fit {opened.store['path']}"
         )
-    target = Path(out) if out is not None else opened.path.with_suffix(".packed")
+    target = Path(out) if out is not None else beside(opened.path, ".packed")
     if target.exists() and not (target / MANIFEST).is_file():
         raise ModelError(f"{target} is something else than a packed model. Give another --out")
     prepared = prepare_backbone(opened, weights, reporter)

@@ -33,7 +33,8 @@ from heads.model import Model
 FEATURES = 1e-4
 """How far features may be apart: relative, norms over all probes together."""
 PROBABILITIES = 1e-4
-"""How far probabilities may be apart, absolute; a lead smaller than this may change hands."""
+"""How far probabilities may be apart, absolute; a lead smaller than this may change hands. Numbers
+of a regressor may be as far apart relative to the largest of the same target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,39 +156,49 @@ def reference(predictor: Predictor, found: Probes, model: Model) -> Scores:
     return Scores(predictor(batch).probabilities, exact.features(batch))
 
 
-def difference(names: Sequence[str], found: Scores, expected: Scores) -> dict[str, Any]:
+def difference(
+    names: Sequence[str], found: Scores, expected: Scores, task: str = "classification"
+) -> dict[str, Any]:
     """Return how far two ways of computing are apart, as JSON values.
 
     Returns:
-        "probabilities", the largest absolute difference, and the probe that has it, "worst";
-        "top_1", how many have another first class beyond the margin; "features" where both have
-        them. A number that is not finite counts as infinitely far.
+        "probabilities", the largest absolute difference, and the probe that has it, "worst"; of a
+        regressor's numbers, relative to the largest of the same target. "top_1", of a classifier,
+        how many have another first class beyond the margin; "features" where both have them. A
+        number that is not finite counts as infinitely far.
     """
     a, b = np.asarray(found.probabilities, np.float64), np.asarray(expected.probabilities)
-    apart = np.nan_to_num(np.abs(a - b), nan=np.inf, posinf=np.inf).max(axis=1)
-    first_two = np.sort(b, axis=1)[:, -2:]
-    clear = first_two[:, -1] - first_two[:, 0] > PROBABILITIES
-    facts = {
+    far = np.abs(a - b)
+    if task == "regression":
+        scale = np.abs(b).max(axis=0)
+        far = far / np.where(scale > 0, scale, 1)
+    apart = np.nan_to_num(far, nan=np.inf, posinf=np.inf).max(axis=1)
+    facts: dict[str, Any] = {
         "probabilities": float(apart.max()),
         "worst": names[int(apart.argmax())],
-        "top_1": int((clear & (a.argmax(axis=1) != b.argmax(axis=1))).sum()),
     }
+    if task == "classification":
+        first_two = np.sort(b, axis=1)[:, -2:]
+        clear = first_two[:, -1] - first_two[:, 0] > PROBABILITIES
+        facts["top_1"] = int((clear & (a.argmax(axis=1) != b.argmax(axis=1))).sum())
     if found.features is not None and expected.features is not None:
         distance = relative_distance(found.features, expected.features)
         facts["features"] = distance if np.isfinite(distance) else float("inf")
     return facts
 
 
-def check(out: Path, differences: Mapping[str, Mapping[str, Any]]) -> None:
+def check(
+    out: Path, differences: Mapping[str, Mapping[str, Any]], task: str = "classification"
+) -> None:
     """Raise `ParityError` if a way of computing is further from `predict` than is allowed."""
     for way, facts in differences.items():
         if facts.get("features", 0.0) > FEATURES:
             what = f"features differ by {facts['features']:.1e} relative, at most {FEATURES:.0e}"
         elif facts.get("probabilities", 0.0) > PROBABILITIES:
-            what = (
-                f"probabilities differ by {facts['probabilities']:.1e} on {facts['worst']}, at "
-                f"most {PROBABILITIES:.0e}"
-            )
+            apart = f"{facts['probabilities']:.1e}"
+            numbers = f"numbers differ by {apart} relative"
+            said = numbers if task == "regression" else f"probabilities differ by {apart}"
+            what = f"{said} on {facts['worst']}, at most {PROBABILITIES:.0e}"
         elif facts.get("top_1", 0):
             what = f"{facts['top_1']} probes have another first class, none"
         else:

@@ -102,14 +102,12 @@ def _selection(model: Model) -> list[Mapping[str, str]]:
 
 def few_shot_chart(source: Source, seed: int) -> list[Mapping[str, str]]:
     """Return whether more labels would help; nothing where that cannot be told in a moment."""
-    from heads.learning_curve import ESTIMATORS, few_shot
+    from heads.learning_curve import ESTIMATORS, curve_of
 
     if "validation" not in source.splits or source.count("train") * source.width > FEW_SHOT:
         return []
     try:
-        curve = few_shot(
-            source.snapshot, columns=[c.name for c in source.columns], draws=DRAWS, seed=seed
-        )
+        curve = curve_of(source, draws=DRAWS, seed=seed)
     except HeadError:  # such as a class with one image
         return []
     points = {name: [p for p in curve.curve(name) if p.shots] for name in ESTIMATORS}

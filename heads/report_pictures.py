@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,24 @@ MAP = 2000
 
 
 def map_of(
-    model: Model, source: Source, judged: Judged, album: Album, seed: int
+    model: Model,
+    source: Source,
+    judged: Judged,
+    album: Album,
+    images: str | Path | None,
+    seed: int,
 ) -> Mapping[str, Any]:
-    """Return points with their places, pictures and words; rows are drawn over all splits."""
+    """Return points with their places, pictures and words; rows are drawn over all splits.
+
+    A fine-tuned model needs the store's `images`, where they are not as last time.
+    """
     rng = np.random.default_rng(seed)
     counts = {split: source.count(split) for split in source.splits}
     share = min(1.0, MAP / sum(counts.values()))
     X, points = [], []
     for split, count in counts.items():
         rows = np.sort(rng.choice(count, max(1, int(share * count)), replace=False))
-        found = judged if split == judged.split else judge(model, source, split)
+        found = judged if split == judged.split else judge(model, source, split, images)
         X.append(pick(source, split, rows))
         points += _points(model, found, rows)
     places = project(np.concatenate(X), seed)

@@ -19,7 +19,7 @@ from heads.album import Album
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate, find_store, open_for, tables
 from heads.judging import Judged, judge
-from heads.model import Model, load
+from heads.model import Model, beside, load
 from heads.page import check_place, write_page
 from heads.report_charts import charts_of, few_shot_chart
 from heads.report_pictures import galleries, map_of
@@ -69,7 +69,7 @@ def report(
     """
     begin = time.perf_counter()
     models = [m if isinstance(m, Model) else load(m) for m in (model, *compare)]
-    _check_tasks(models)
+    _check_models(models)
     out = _default_out(models[0]) if out is None else Path(out)
     check_place(out, "report")
     snapshot = open_store(find_store(models[0]) if store is None else store)
@@ -89,7 +89,7 @@ def report(
             *charts_of(_names(models), models[0], evaluations, judged),
             *few_shot_chart(sources[0], seed),
         ],
-        "map": map_of(models[0], sources[0], judged[0], album, seed),
+        "map": map_of(models[0], sources[0], judged[0], album, images, seed),
         "galleries": galleries(models[0], sources[0], judged[0], album),
         "album": album,
     }
@@ -105,20 +105,25 @@ def report(
     )
 
 
-def _check_tasks(models: Sequence[Model]) -> None:
+def _check_models(models: Sequence[Model]) -> None:
     for model in models:
         if model.task != "classification":
             raise HeadError(
                 f"A report shows classifiers, and {model.path} learned {model.task}. Its numbers: "
                 f"python -m heads evaluate {model.path}"
             )
+        if model.label_columns != models[0].label_columns:
+            raise HeadError(
+                f"{models[0].path} learned {models[0].label_columns[0]!r}, and {model.path} "
+                f"{model.label_columns[0]!r}, so they answer different questions. Leave it out of "
+                f"--compare"
+            )
 
 
 def _default_out(model: Model) -> Path:
     if model.path is None:
         raise HeadError("The model was never saved, so the report has no default place. Give out=")
-    path = Path(model.path)
-    return path.with_name(path.name.removesuffix(path.suffix) + ".report.html")
+    return beside(model.path, ".report.html")
 
 
 def _facts(model: Model, evaluation: Evaluation, snapshot: Snapshot) -> list[tuple[str, str]]:

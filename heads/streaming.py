@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from heads.batched import Heads
+from heads.by_logits import Decisions
 from heads.epochs import Scaling
 from heads.errors import HeadError
 from heads.grid import Setting
 from heads.neural import scaling_of
-from heads.scoring import Dense, softmax
+from heads.scoring import Dense
 
 
-class StreamHead(ClassifierMixin, BaseEstimator):
+class StreamHead(Decisions):
     """Logistic regression by Adam, block by block.
 
     Features are standardized by the first block, so its rows should be of all classes, as
@@ -102,16 +102,3 @@ class StreamHead(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
         return Dense((self.coef_.T,), (self.intercept_,)).logits(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return logits of X (n, d): (n,) of the second class for two, else (n, classes)."""
-        logits = self._logits(X)
-        return logits[:, 1] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities (n, classes) float64 of X (n, d)."""
-        return softmax(self._logits(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest label (n,) of X (n, d)."""
-        return self.classes_[self._logits(X).argmax(axis=1)]

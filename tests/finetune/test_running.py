@@ -8,6 +8,7 @@ import pytest
 import finetune
 import heads
 from extract import identity, keras_graph
+from extract.progress import Silent
 from finetune import training
 from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
@@ -266,9 +267,50 @@ def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
         finetune.run(store, other)
     with pytest.raises(FinetuneError, match="has other classes .* 'red'"):
         finetune.run(store, replace(head, classes=("blue", "green", "rot")))
+    refitted = replace(head, settings={**head.settings, "refit": "all"})
+    with pytest.raises(
+        FinetuneError, match=r"trained on validation rows .* --head .*photos.train.head"
+    ):
+        finetune.run(store, refitted)
+    with pytest.raises(
+        FinetuneError, match=r"trained on validation rows .* --head .*photos.train.head"
+    ):
+        finetune.plan(store, refitted)
     monkeypatch.setattr(Source, "splits", ("train",))
     with pytest.raises(FinetuneError, match=r"no validation rows.*python -m extract split"):
         finetune.run(store, head)
+
+
+class _Notes(Silent):
+    """Keeps what it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def note(self, text):
+        self.heard.append(text)
+
+
+def test_a_model_names_the_store_that_it_was_tuned_on(store, head):
+    """Its head may come from another place, with other splits: neither is where it was judged."""
+    elsewhere = {**head.store, "path": "/gone/old.features", "items_digest": "0" * 64}
+    notes = _Notes()
+    found = finetune.run(
+        store,
+        replace(head, store=elsewhere, splits={"train": 3}),
+        folder_of(store, "origin.tuned"),
+        unfreeze="from:conv4",
+        mode="suffix",
+        reporter=notes,
+        **FAST | {"epochs": 1},
+    )
+    model = load(found.model)
+    said = "not those that the head was trained with, so validation rows may be among"
+
+    assert {**model.store, "distance_to_float32": 0} == {**head.store, "distance_to_float32": 0}
+    assert model.splits == head.splits
+    assert any(said in note for note in notes.heard)
+    assert "may be among those it saw" in " ".join(heads.evaluate(model, split="test").notes)
 
 
 def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):
@@ -281,7 +323,7 @@ def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):
 
 
 def test_images_that_moved_can_be_named(tuned, store, tmp_path):
-    """`evaluate` needs the images of a tuned model, and takes no others for them."""
+    """`evaluate` and `report` need the images of a tuned model, and take no others for them."""
     images = store.with_suffix("")
     elsewhere = tmp_path / "elsewhere"
     images.rename(elsewhere)
@@ -289,5 +331,7 @@ def test_images_that_moved_can_be_named(tuned, store, tmp_path):
         with pytest.raises(HeadError, match="Say where they are: --images FOLDER"):
             heads.evaluate(tuned[0].model, store)
         assert heads.evaluate(tuned[0].model, store, images=elsewhere).rows == 12
+        page = heads.report(tuned[0].model, store, tmp_path / "page.html", images=elsewhere)
+        assert page.missing == 0
     finally:
         elsewhere.rename(images)

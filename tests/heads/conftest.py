@@ -1,5 +1,7 @@
 """A labelled store made in a moment: features are means of pixels, so classes are colors."""
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,18 @@ def paint(folder, splits=PER_SPLIT, colors=COLORS, seed=0):
                 )
                 cv2.imwrite(str(place / f"{number}.png"), np.clip(picture, 0, 255).astype("u1"))
     return folder
+
+
+def tabulate(images, table, **columns):
+    """Write a table of painted pictures: path, split, and columns of what each color is called."""
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "split", *columns])
+        for path in sorted(images.rglob("*.png")):
+            split, color, name = path.relative_to(images).parts
+            cells = [names[color] for names in columns.values()]
+            writer.writerow([f"{split}/{color}/{name}", split, *cells])
+    return table
 
 
 @pytest.fixture

@@ -215,6 +215,20 @@ def neighbors(model):
     return replace(model, scorer=Neighbors(rows, np.arange(4) % 3, center, 1, 3))
 
 
+def test_a_regressor_of_large_numbers_can_be_exported(model, tmp_path, monkeypatch):
+    """Prices: the last digits of float32 are far more than 1e-4 there."""
+    monkeypatch.setattr(exporting, "_in_child", here)
+    kernels, biases = model.scorer.kernels, model.scorer.biases
+    scorer = replace(
+        model.scorer,
+        kernels=(*kernels[:-1], 1e6 * kernels[-1]),
+        biases=(*biases[:-1], 1e6 * biases[-1]),
+    )
+    prices = save(replace(model, scorer=scorer, task="regression"), tmp_path / "prices.head")
+
+    assert export(prices, tmp_path / "prices.keras").probabilities < parity.PROBABILITIES
+
+
 def test_real_weights_agree(shared, tmp_path, monkeypatch):
     """MobileNetV2 0.35 on photographs: features within 1e-4, in the format of its engine."""
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))

@@ -62,6 +62,14 @@ def packed(digits, tmp_path_factory):
     return pack(digits, tmp_path_factory.mktemp("packed") / "digits.packed")
 
 
+def test_each_model_has_a_folder_of_its_own(digits, tmp_path):
+    from heads.model import save
+
+    names = [pack(save(digits, tmp_path / f"photos.{kind}")).name for kind in ("head", "tuned")]
+
+    assert names == ["photos.packed", "photos.tuned.packed"]
+
+
 def test_it_predicts_elsewhere_what_the_model_predicts_here(digits, packed, tmp_path):
     images = tmp_path / "images"
     images.mkdir()

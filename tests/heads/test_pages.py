@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from heads.evaluation import evaluate
 from heads.model import save
 from heads.page import render
 from heads.reporting import report
-from tests.heads.conftest import COLORS, paint
+from tests.heads.conftest import COLORS, paint, tabulate
 from tests.heads.models import linear_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -139,6 +140,34 @@ def test_models_are_set_side_by_side(painted, model, tmp_path):
     assert "photos.head alone is right on 0 rows, other.head alone on 0." in page
 
 
+@pytest.fixture
+def other(tmp_path, fake_backbone):
+    """A head of the column "color" of a store whose column "label" says nothing."""
+    images = paint(tmp_path / "pictures")
+    names = {color: color for color in COLORS}
+    table = tabulate(
+        images, images / "list.csv", label=dict.fromkeys(COLORS, "photograph"), color=names
+    )
+    store = tmp_path / "listed.features"
+    extract.run(table, store, layers=["last"])
+    return heads.fit(store, tmp_path / "color.head", label="color", estimator="prototype")
+
+
+def test_a_report_shows_the_labels_that_its_head_learned(other):
+    report(other)
+    page = other.path.with_name("color.report.html").read_text()
+
+    assert "Would more labels help?" in page
+    assert "red</figure>" in page
+    assert "photograph" not in page
+
+
+def test_heads_of_different_columns_are_not_set_side_by_side(other):
+    same = replace(other, label_columns=("label",), classes=("photograph",))
+    with pytest.raises(HeadError, match=r"color.head learned 'color', and .* 'label'.*--compare"):
+        report(other, compare=[same])
+
+
 def test_pictures_that_moved_away_are_placeholders_and_counted(painted, model, tmp_path):
     painted.with_suffix("").rename(tmp_path / "elsewhere")
     gone = report(model)
@@ -155,6 +184,16 @@ def test_a_picture_that_changed_is_not_shown(painted, model):
     cv2.imwrite(str(painted.with_suffix("") / "test" / "red" / "0.png"), np.zeros((5, 5, 3), "u1"))
 
     assert report(model).missing >= 1
+
+
+def test_a_tuned_models_report_does_not_replace_its_heads(painted, model, tmp_path):
+    tuned = save(linear_model(painted), tmp_path / "photos.tuned")
+    pages = [report(m).out for m in (model, tuned)]
+
+    assert pages == [
+        str(tmp_path / "photos.report.html"),
+        str(tmp_path / "photos.tuned.report.html"),
+    ]
 
 
 def test_something_else_is_never_replaced(painted, model, tmp_path):
@@ -240,6 +279,19 @@ def test_an_odd_picture_is_an_outlier(tmp_path, fake_backbone):
     found = audit(tmp_path / "photos.features", similarity=1.0)
 
     assert found.items["path"].take(found.outliers).to_pylist() == ["test/red/odd.png"]
+
+
+def test_where_most_images_are_copies_the_others_are_outliers(tmp_path, fake_backbone):
+    """Their class has one picture, its mean: the usual distance is 0."""
+    photos = paint(tmp_path / "photos", {"train": 2}, {"red": (0, 0, 255), "green": (0, 255, 0)})
+    for number in range(1, 12):
+        shutil.copy(photos / "train/red/0.png", photos / f"train/red/{number}.png")
+    extract.run(photos, tmp_path / "photos.features", layers=["last"])
+    made = write_audit(tmp_path / "photos.features")
+
+    assert made.counts["outlier"] == 2
+    page = (tmp_path / "photos.audit.html").read_text()
+    assert "train/green/0.png" in page
 
 
 def test_too_few_images_are_one_line(tmp_path, fake_backbone):

@@ -88,6 +88,32 @@ def test_another_first_class_counts_beyond_the_margin(found, expected, count):
     assert parity.difference(["a.png"], scores(found), scores(expected))["top_1"] == count
 
 
+@pytest.mark.parametrize(("apart", "fits"), [(1e-6, True), (1e-3, False)])
+def test_numbers_are_compared_in_the_scale_of_each(tmp_path, apart, fits):
+    """Prices in thousands beside shares: float32 has seven digits of each, not four decimals."""
+    expected = np.array([[250_000.0, 0.002], [90_000.0, 0.0], [-4.0, 0.001]])
+    found = expected + apart * expected.max(axis=0)
+    facts = parity.difference("abc", Scores(found), Scores(expected), "regression")
+
+    assert facts["probabilities"] == pytest.approx(apart)
+    assert "top_1" not in facts
+    if fits:
+        parity.check(tmp_path, {"exported file": facts}, "regression")
+    else:
+        with pytest.raises(
+            ParityError, match="numbers differ by 1.0e-03 relative on [abc], at most"
+        ):
+            parity.check(tmp_path, {"exported file": facts}, "regression")
+
+
+def test_a_number_that_is_0_on_all_probes_is_compared_as_it_is():
+    zeros = np.zeros((2, 1))
+
+    assert parity.difference("ab", Scores(zeros + 1e-3), Scores(zeros), "regression")[
+        "probabilities"
+    ] == pytest.approx(1e-3)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_infinitely_far(value):
     features = np.full((1, 4), value)

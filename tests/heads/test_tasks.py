@@ -103,6 +103,28 @@ def test_several_columns_get_one_head_each_in_one_pass(painted, snapshot, tmp_pa
     assert heads.evaluate(warmth, store).report.accuracy > 0.8
 
 
+@pytest.mark.parametrize(
+    "cells", [{"red": 1, "green": 2, "blue": 10}, {"red": " a", "green": "b\t", "blue": "c"}]
+)
+def test_names_of_classes_are_cells_without_spaces_and_numbers_as_text(painted, snapshot, cells):
+    column = [cells[row["label"]] for row in snapshot.items.to_pylist()]
+    snapshot.items = snapshot.items.append_column("kind", pa.array(column))
+    model = heads.fit(snapshot, label="kind", columns=["last"], estimator="prototype")
+
+    assert model.classes == tuple(sorted(str(cell).strip() for cell in cells.values()))
+    assert heads.evaluate(model, snapshot).report.accuracy > 0.8
+
+
+@pytest.mark.parametrize("name", ["size/weight", "../../size", "..\\size"])
+def test_a_column_that_is_no_file_name_gets_no_file(painted, snapshot, tmp_path, name):
+    store = with_columns(snapshot, color=lambda row: row["label"], **{name: lambda row: "a"})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(HeadError, match="cannot be in the name of a folder. Train it alone: "):
+        heads.fit_columns(store, ["color", name], columns=["last"], estimator="prototype")
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_numbers_are_learned_as_scikit_learn_learns_them(painted):
     numbers = {"red": 3.0, "green": 1.5, "blue": -2.0}
     relabelled(painted, lambda row: numbers[row["label"]])
@@ -203,6 +225,11 @@ def test_the_table_of_predictions_has_every_label(tmp_path):
         ("nan", {"task": "regression"}, r"is 'nan'. Correct it with a table: python -m extract"),
         ("a|b", {"task": "multilabel"}, "Label 'a' is on 36 of 36 training images"),
         ("1", {"task": "regression", "estimator": "mlp"}, "--regression is learned by ridge"),
+        (
+            "1",
+            {"task": "regression", "estimator": "logistic"},
+            "--regression is learned by ridge. Received: --estimator logistic",
+        ),
         ("1", {"task": "regression", "label": "age"}, "no column 'age' of labels. Its items have:"),
         ("1", {"task": "ranking"}, "task is one of classification, multilabel, regression"),
         ("1", {"label": ["label", "split"]}, "One head learns one column of classes"),
@@ -254,6 +281,27 @@ def test_the_commands(cli, painted):
     assert both[0] == packed[0] == 1
     assert "give --multilabel or --regression" in both[2]
     assert "this is a multilabel head" in packed[2]
+
+
+@pytest.mark.parametrize(
+    ("task", "of", "nothing", "measure"),
+    [
+        ("--regression", {"red": "3", "green": "1.5", "blue": "-2"}, "7", "r2"),
+        ("--multilabel", WARM, "|", "average precision"),
+    ],
+)
+def test_what_is_not_defined_on_validation_rows_is_a_blank(
+    cli, painted, task, of, nothing, measure
+):
+    """All have the same number, or none has a label: there is no share of variance, no ranking."""
+    relabelled(painted, lambda row: nothing if row["split"] == "validation" else of[row["label"]])
+    status, out, _ = cli("fit", painted, "--column", "last", task)
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    at = lines["rows"].index(measure)
+
+    assert status == 0
+    assert lines["train"][at:].strip()[0].isdigit()
+    assert not lines["validation"][at : at + len(measure)].strip()
 
 
 def test_a_model_of_an_earlier_release_is_a_classifier(painted):

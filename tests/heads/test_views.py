@@ -1,6 +1,7 @@
 """Cached views: heads that train in epochs see them all, the others the plain one alone."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import extract
 from extract.store.reader import open_store
 from heads.data import open_source
 from heads.errors import HeadError
+from heads.evaluation import evaluate
 from heads.fitting import fit
 from heads.neural import MLPHead
 from tests.heads.conftest import paint
+from tests.heads.models import linear_model
 
 AUGMENT = "crop=0.5,brightness=0.2"
 
@@ -89,3 +92,14 @@ def test_a_store_of_views_of_one_layer_needs_no_column_named(images, tmp_path):
 def test_a_view_is_no_column_for_a_head(viewed):
     with pytest.raises(HeadError, match="last:avg:view1 is an augmented view.* --column last:avg:"):
         open_source(viewed, ["last:view1"])
+
+
+def test_views_of_the_frozen_backbone_say_nothing_of_a_tuned_one(viewed):
+    """Its head would score them without a word, and every number would be wrong."""
+    head = linear_model(viewed)
+    recipe = replace(head.recipe, weights_digest="0" * 64)
+    tuned = replace(head, kind="finetuned", recipe=recipe)
+
+    with pytest.raises(HeadError, match="views of its frozen backbone.* Leave --tta out"):
+        evaluate(tuned, viewed, tta=True)
+    assert evaluate(head, viewed, tta=True).rows == 18
