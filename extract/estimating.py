@@ -19,7 +19,7 @@ from extract.api import check_place
 from extract.errors import InputError, ScaleError
 from extract.items import Item, Listing
 from extract.known import Known, read_known
-from extract.needs import Needs, free_bytes, grids, growth, needs
+from extract.needs import Needs, check_room, free_bytes, grids, growth, needs
 from extract.notebook import Shown
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
@@ -83,6 +83,7 @@ def estimate(
     with read_errors(disk.path):
         known = read_known(disk).lean()
     plan = make_plan(settings, known, disk.path, reporter or Silent(), keep=False)
+    check_room(listing, disk, known, plan)
     return estimate_plan(listing, disk, known, plan)
 
 
@@ -120,10 +121,11 @@ def _lacking(plan: Plan, found: Needs) -> Plan:
 
 def _probe(listing: Listing, items: Sequence[Item], plan: Plan) -> tuple[float | None, float, int]:
     """Return (images per second, seconds to load the engine, images tried)."""
-    rate, load = _extract(listing, _spread(items, FIRST_PROBE), plan)
+    first = max(1, FIRST_PROBE // len(plan.views))  # each goes through the backbone as often
+    rate, load = _extract(listing, _spread(items, first), plan)
     more = min(MOST_PROBED, len(items), int((rate or 0) * PROBE_SECONDS))
-    if more <= 2 * FIRST_PROBE:
-        return rate, load, min(FIRST_PROBE, len(items))
+    if more <= 2 * first:
+        return rate, load, min(first, len(items))
     return *_extract(listing, _spread(items, more), plan), more
 
 

@@ -13,7 +13,6 @@ An export is made under a scratch name and renamed when it is whole.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -31,6 +30,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from extract.errors import InputError, StoreWriteError
+from extract.export_marks import BESIDE, ITEM_FIELDS, MARK, is_export
 from extract.notebook import Shown
 from extract.recipe import Column
 from extract.splits import SPLITS
@@ -40,8 +40,6 @@ from extract.store.snapshots import SnapshotColumn
 from extract.store.zarr_shards import ZarrFormat
 
 ITEMS_AT_ONCE = 1024
-MARK = "headstart"  # attribute of what we made, so that we may replace it
-ITEM_FIELDS = ["path", "label", "split", "group", "status", "image_key", "row"]
 
 
 @dataclass(slots=True)
@@ -105,11 +103,8 @@ def export(path: str | Path, out: str | Path, column: str | None = None) -> Expo
     return done
 
 
-MAGIC = {".h5": b"\x89HDF", ".npz": b"PK", ".parquet": b"PAR1", ".npy": b"\x93NUMPY"}
-
-
 def _check_place(out: Path) -> None:
-    """Raise `InputError` if something other than an export of this kind is there."""
+    """Raise `InputError` if something other than an earlier export is there."""
     if not out.parent.is_dir():
         raise InputError(f"There is no folder {out.parent}. Make it, or give another OUT")
     beside = out.with_suffix(BESIDE.get(out.suffix, out.suffix))
@@ -117,15 +112,7 @@ def _check_place(out: Path) -> None:
         if os.path.lexists(beside):
             raise InputError(f"{beside} would be overwritten. Move it, or give another OUT")
         return
-    ours = False
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if out.suffix == ".zarr":
-            ours = MARK in json.loads((out / "zarr.json").read_bytes())["attributes"]
-        else:
-            magic = MAGIC[out.suffix]
-            with open(out, "rb") as file:
-                ours = file.read(len(magic)) == magic
-    if not ours:
+    if not is_export(out):
         raise InputError(f"{out} is something else than an export. Give another name")
 
 
@@ -271,7 +258,7 @@ def _write_hdf5(
 
     names, count = _names(columns), snapshot.items.num_rows
     with h5py.File(out, "w", libver=("earliest", "v108")) as file:
-        for key, value in _facts(snapshot).items():
+        for key, value in (_facts(snapshot) | {MARK: snapshot.root_digest}).items():
             file.attrs[key] = value
         for name, values in _texts(snapshot).items():
             file.create_dataset(name, data=values, dtype=h5py.string_dtype())
@@ -292,6 +279,7 @@ def _write_npz(
     small = {name: np.array(values, dtype=np.str_) for name, values in _texts(snapshot).items()}
     small |= {"y": _codes(snapshot), "classes": np.array(snapshot.classes, dtype=np.str_)}
     with zipfile.ZipFile(out, "w") as archive:
+        archive.comment = MARK.encode()
         for name, values in small.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
@@ -317,9 +305,6 @@ def _stream_npy(snapshot: Snapshot, column: Column, file: IO[bytes]) -> None:
     np.lib.format.write_array_header_2_0(file, header)
     for data in _pieces(snapshot, column):
         file.write(np.ascontiguousarray(data.X, data.X.dtype.newbyteorder("<")).tobytes())
-
-
-BESIDE = {".zarr": ".items.parquet", ".npy": ".items.csv"}
 
 
 def _write_beside(snapshot: Snapshot, out: Path) -> None:

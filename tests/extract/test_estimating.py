@@ -104,6 +104,8 @@ class TestRoom:
 
         with pytest.raises(InputError, match=r"13 images take .* GB.*last:avg takes.*--store"):
             extract.run(photos, backbone="digits")
+        with pytest.raises(InputError, match=r"13 images take .* GB.*last:avg takes.*--store"):
+            estimate(photos, None, SETTINGS)
         assert tree(photos.parent) == before
 
     def test_renamed_files_need_no_room(self, photos, free):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zarr
@@ -155,6 +156,27 @@ class TestPlace:
         with pytest.raises(DamagedStoreError, match="was altered"):
             export(store, tmp_path / name, "last:avg")
         assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["out.h5", "out.npz", "out.parquet", "out.npy"])
+def test_a_sound_file_of_the_user_is_left_alone(store, tmp_path, name):
+    """Such as the data set itself: `run photos.npz`, then `export photos.features photos.npz`."""
+    out, x = tmp_path / name, np.zeros((2, 3))
+    match out.suffix:
+        case ".h5":
+            with h5py.File(out, "w") as file:
+                file["x"] = x
+        case ".npz":
+            np.savez(out, x=x)
+        case ".parquet":
+            pq.write_table(pa.table({"path": ["a.png"]}), out)
+        case ".npy":
+            np.save(out, x)
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="something else than an export"):
+        export(store, out, "last:avg")
+
+    assert tree(tmp_path) == before
 
 
 def test_a_folder_of_somebody_else_is_left_alone(store, tmp_path):
