@@ -8,10 +8,12 @@ from __future__ import annotations
 import difflib
 import json
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -36,7 +38,11 @@ RESUMES = "Stopped. What was finished is kept: the same command resumes."
 
 
 def run_app(app: typer.Typer, prog: str, stopped: str = RESUMES) -> None:
-    """Run a command line: deliberate errors are one line on stderr, and so is Ctrl-C."""
+    """Run a command line: deliberate errors are one line on stderr, and so is Ctrl-C.
+
+    What a scheduler sends before it kills (SIGTERM) is heard as Ctrl-C is.
+    """
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         status = app(prog_name=prog, standalone_mode=False)
     except ClickException as error:
@@ -48,6 +54,14 @@ def run_app(app: typer.Typer, prog: str, stopped: str = RESUMES) -> None:
     if status == STOPPED:  # what typer makes of Ctrl-C
         print(stopped, file=sys.stderr)
     raise SystemExit(status or 0)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    heard = signal.getsignal(signal.SIGINT)
+    if callable(heard):
+        heard(signal.SIGINT, frame)
+    else:  # a shell's background job ignores Ctrl-C
+        raise KeyboardInterrupt
 
 
 class Commands(TyperGroup):

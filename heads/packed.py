@@ -109,8 +109,10 @@ def main() -> None:
 
     rows = list(predictions(options.images, top_k, options.reject))
 
-    from heads.predictions import write_csv
+    from heads.predictions import is_replaceable, write_csv  # looked at by now
 
+    if not is_replaceable(options.out):
+        parser.error(f"{options.out} is something else than predictions. Give another --out")
     scratch = options.out.with_name(options.out.name + ".partial")
     with open(scratch, "w", encoding="utf-8", newline="") as file:
         write_csv(file, iter(rows), top_k)

@@ -35,6 +35,7 @@ from heads.inference import Predictor
 from heads.model import Model, load
 from heads.predictions import (
     Prediction,
+    is_replaceable,
     judge,
     judge_outputs,
     write_csv,
@@ -303,6 +304,8 @@ def _published(path: Path) -> Iterator[IO[str]]:
     """Yield a text file that takes the name `path` once the block has succeeded."""
     if path.is_dir():
         raise ModelError(f"{path} is a folder. Give --out a file such as predictions.csv")
+    if not is_replaceable(path):
+        raise ModelError(f"{path} is something else than predictions. Give another --out")
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         try:

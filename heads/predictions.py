@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -106,6 +107,18 @@ def write_outputs_csv(
         values = [_number(value) for _, value in p.others] or [""] * len(names)
         shown = [p.label] if labels else []
         writer.writerow([p.path, *shown, _number(p.novelty), p.status, *values])
+
+
+def is_replaceable(path: Path) -> bool:
+    """Return whether nothing but earlier predictions, or nothing at all, would be lost there."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            names = next(csv.reader(file), None)
+    except FileNotFoundError:
+        return True
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
+    return names is None or {"path", "novelty", "status"} <= set(names)
 
 
 def header(top_k: int) -> list[str]:

@@ -183,6 +183,22 @@ def test_places_that_make_no_sense_are_refused(digits, mixed, tmp_path):
         predict(digits, mixed, tmp_path / "no" / "such" / "out.csv")
 
 
+@pytest.mark.parametrize("text", ["path,label\na.png,mine\n", "\0", "prices"])
+def test_a_table_of_somebody_else_is_left_alone_and_one_of_ours_replaced(
+    digits, mixed, tmp_path, text
+):
+    out = tmp_path / "labels.csv"
+    predict(digits, mixed, out)
+    ours = out.read_text()
+    predict(digits, mixed, out)
+    assert out.read_text() == ours
+
+    out.write_text(text)
+    with pytest.raises(ModelError, match="something else than predictions. Give another --out"):
+        predict(digits, mixed, out)
+    assert out.read_text() == text
+
+
 def test_another_backbone_is_refused(digits):
     other = replace(digits, recipe=replace(digits.recipe, weights_digest="0" * 64))
 
