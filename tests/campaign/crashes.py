@@ -1,0 +1,121 @@
+"""A power cut before every change that a command makes, and again while it is made good.
+
+For each write point some dozens of the states that a disk may be in are drawn. Equal ones are made
+good once: what happens next depends on nothing else. In each state nothing that was acknowledged
+may be lost and nothing wrong may be read; then the command is typed again, cut once more at a
+random change, and typed a last time: it must end with the root and items digest of an undisturbed
+run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from extract.errors import HeadstartError
+from extract.store.commits import Commit, Commits
+from extract.store.snapshots import Snapshots
+from tests.campaign.disk import Disk, watching
+from tests.campaign.figures import Effort, Figure
+from tests.campaign.scenarios import Acknowledged, Scenario, scenarios
+from tests.campaign.world import Tree, numbered_scratch_names, scratch, tree, write_tree
+from tests.simulated import PowerCut
+
+
+def measure(effort: Effort) -> Iterator[Figure]:
+    """Yield a figure for each command."""
+    with scenarios() as commands, numbered_scratch_names(), scratch() as folder:
+        for scenario in commands:
+            yield cut_everywhere(scenario, folder / "store", effort)
+
+
+def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:
+    """Cut the power before every change of one command, and look at what is left."""
+    figure = Figure(point=1, what=f"{scenario.name}: states after a power cut")
+    draw = random.Random(effort.seed)
+    points, distinct, again = 0, 0, 0
+    for moment in itertools.count():
+        disk, acknowledged = Disk(scenario.begin, cut_at=moment), Acknowledged()
+        if interrupted(scenario, store, disk, acknowledged) is None:
+            break
+        points += 1
+        seen: set[str] = set()
+        for seed in range(effort.states):
+            figure.tried += 1
+            state = disk.after_crash(seed)
+            if (name := _digest(state)) not in seen:
+                seen.add(name)
+                again += _make_good(scenario, store, state, acknowledged, draw, figure)
+        distinct += len(seen)
+    figure.note = f"{points} write points, {distinct:,} distinct, {again:,} cut again"
+    return figure
+
+
+def interrupted(
+    scenario: Scenario, store: Path, disk: Disk, acknowledged: Acknowledged | None = None
+) -> BaseException | None:
+    """Type the command on a disk that may fail; return what ended it, if something did."""
+    write_tree(store, disk.content)
+    ended: BaseException | None = None
+    with watching(disk), _acknowledging(acknowledged or Acknowledged()):
+        try:
+            scenario.command(store)
+        except (PowerCut, HeadstartError) as error:
+            ended = error
+    return PowerCut() if disk.dead else ended
+
+
+def _make_good(
+    scenario: Scenario,
+    store: Path,
+    state: Tree,
+    acknowledged: Acknowledged,
+    draw: random.Random,
+    figure: Figure,
+) -> int:
+    """Look at one state, and type the command until it is through; return how often it was cut."""
+    write_tree(store, state)
+    figure.failures += scenario.crashed(store, acknowledged)
+    disk = Disk(tree(store), cut_at=draw.randrange(24))
+    was_cut = interrupted(scenario, store, disk) is not None
+    if was_cut:
+        write_tree(store, disk.after_crash(draw.randrange(1 << 30)))
+    try:
+        scenario.again(store)
+        figure.failures += scenario.finished(store)
+    except HeadstartError as error:
+        figure.failures.append(f"{scenario.name} does not go on: {error}")
+    return int(was_cut)
+
+
+@contextlib.contextmanager
+def _acknowledging(acknowledged: Acknowledged) -> Iterator[None]:
+    """Note what the store says is safe."""
+    publish, seal_all = Commits.publish, Snapshots.seal_all
+
+    def noted_publish(self: Commits, commit: Commit) -> None:
+        publish(self, commit)
+        acknowledged.commits[commit.digest] = commit
+
+    def noted_seal(self: Snapshots, snapshots: object) -> list[int]:
+        numbers = seal_all(self, snapshots)
+        acknowledged.snapshots += numbers
+        return numbers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Commits, "publish", noted_publish)
+        patch.setattr(Snapshots, "seal_all", noted_seal)
+        yield
+
+
+def _digest(state: Tree) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {len(state[name])}\n".encode() + state[name])
+    return digest.hexdigest()
