@@ -111,6 +111,17 @@ class Snapshots:
         found = [re.fullmatch(r"(\d{6,})\.json", name) for name in self._files.list("snapshots")]
         return sorted(int(match[1]) for match in found if match)
 
+    def lost(self) -> int | None:
+        """Return the number of a snapshot that was set aside and is newer than all that are left.
+
+        None where there is none. Until a run has taken its place, the newest that is left is an
+        older state of the store.
+        """
+        names = self._files.list("damaged")
+        aside = [re.fullmatch(r"\w+-snapshots-(\d{6,})\.json", name) for name in names]
+        lost = max((int(match[1]) for match in aside if match), default=0)
+        return lost if lost > max(self.numbers(), default=0) else None
+
     def read(self, number: int) -> SnapshotRecord:
         """Return one snapshot's record.
 

@@ -106,6 +106,8 @@ def verify(
             verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
     for number in store.snapshots.numbers():
         _verify_snapshot(store, verdict, number, good, quick)
+    if (lost := store.snapshots.lost()) is not None:
+        verdict.problems[record_name(lost)] = "was set aside, and no run has taken its place"
     _verify_copy(store, verdict)
     for name in _foreign(Path(path), store):
         verdict.problems[name] = "is foreign: no file of a store has this name"
@@ -119,7 +121,7 @@ def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
     A shard and its record go together, so that a run computes its rows again; so do a snapshot
     and its items.
     """
-    store, moved = Store.at(path), []
+    store = Store.at(path)
     problems = list(problems)
     partners = {c.ref.file: commits.name_of(d) for d, c in readable_commits(store).items()}
     partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
@@ -128,12 +130,25 @@ def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
     names |= dict.fromkeys(_hopeless_snapshots(store))
     with disk_errors("what is set aside"):
         header.make_folders(store.files)
-        for name in names:
-            if os.path.lexists(Path(path) / name):
-                aside = f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
-                store.files.rename(name, aside)
-                moved.append(name)
+        moved = [name for name in names if os.path.lexists(Path(path) / name)]
+        plain = [name for name in moved if _is_plain(Path(path) / name)]
+        for name in plain:
+            store.files.link_new(name, _aside(name))
+        store.files.fsync("damaged")  # whatever a power cut leaves, it was damaged: see `lost`
+        for name in moved:
+            if name in plain:
+                store.files.remove(name)
+            else:
+                store.files.rename(name, _aside(name))
     return moved
+
+
+def _aside(name: str) -> str:
+    return f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _hopeless_snapshots(store: Store) -> Iterator[str]:

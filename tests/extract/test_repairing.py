@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import extract
-from extract.errors import StoreError
+from extract.errors import DamagedStoreError, StoreError
 from extract.reading import image_key
 from extract.repairing import repair
-from extract.store.verify import verify
+from extract.store.verify import set_aside, verify
 from tests.helpers import tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -163,6 +163,22 @@ def test_a_damaged_newest_snapshot_is_made_from_the_folder_not_from_an_older_one
     done = repair(store)
 
     assert (done.problems, done.extracted) == ({}, 0)
+    assert extract.open_store(store).items_digest == items
+
+
+def test_a_repair_that_was_stopped_never_leaves_an_older_state_as_the_newest(store, picture):
+    """Stopped after the damaged snapshot went aside, before the run sealed another one."""
+    picture(store.with_name("photos") / "cats" / "new.png", seed=5)
+    extract.run(store.with_name("photos"), backbone="digits", image_size=32)
+    items = extract.open_store(store).items_digest
+    flip(store / "snapshots" / "000002.json")
+    set_aside(store, verify(store).problems)
+
+    with pytest.raises(DamagedStoreError, match="snapshot 2 was damaged and set aside.* repair"):
+        extract.open_store(store)
+    assert "snapshots/000002.json" in verify(store).problems
+    assert extract.open_store(store, 1).number == 1
+    assert repair(store).problems == {}
     assert extract.open_store(store).items_digest == items
 
 
