@@ -62,8 +62,12 @@ FILES = [
 ]
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 @pytest.mark.parametrize(
-    "damage", [flip, lambda path: path.write_bytes(b"")], ids=["flip", "empty"]
+    "damage", [flip, cut, lambda p: p.write_bytes(b"")], ids=["flip", "cut", "empty"]
 )
 @pytest.mark.parametrize("pattern", FILES)
 def test_every_altered_file_is_named(store, pattern, damage):
@@ -251,7 +255,7 @@ def reseal(path, **changes):
     facts = json.loads(path.read_text())
     facts.pop("self_check")
     facts |= changes
-    path.write_text(json.dumps({**facts, "self_check": digest_json(facts)}))
+    path.write_text(json.dumps({**facts, "self_check": digest_json(facts)}) + "\n")
 
 
 @pytest.mark.parametrize("changes", [{"format": "2.0"}, {"flags": ["views"]}])
