@@ -140,6 +140,8 @@ def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
                 store.files.remove(name)
             else:
                 store.files.rename(name, _aside(name))
+        for folder in sorted({name.rpartition("/")[0] for name in moved}):
+            store.files.fsync(folder)
     return moved
 
 
@@ -336,6 +338,10 @@ def _leftovers(store: Store, verdict: Verdict, good: dict[str, Commit]) -> None:
     loose = [n for n in loose if n not in committed and n not in verdict.problems]
     if loose:
         verdict.notes.append(f"{len(loose)} shards without a record, from a run that was stopped")
+    tables = {items_name(number) for number in store.snapshots.numbers()}
+    alone = [f"snapshots/{n}" for n in store.files.list("snapshots") if n.endswith(".parquet")]
+    for name in sorted(set(alone) - tables):
+        verdict.notes.append(f"{name} is without its record: a run was stopped, or it was removed")
     for folder, what in (("tmp", "scratch files"), ("damaged", "files set aside")):
         if names := store.files.list(folder):
             verdict.notes.append(f"{len(names)} {what} in {folder}/")

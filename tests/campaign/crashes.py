@@ -1,7 +1,7 @@
 """A power cut before every change that a command makes, and again while it is made good.
 
-For each write point some dozens of the states that a disk may be in are drawn. Equal ones are made
-good once: what happens next depends on nothing else. In each state nothing that was acknowledged
+For each write point some dozens of the states that a disk may be in are drawn. Those that differ
+in scratch files only are made good once, with the scratch files that the first of them had. In each state nothing that was acknowledged
 may be lost and nothing wrong may be read; then the command is typed again, cut once more at a
 random change, and typed a last time: it must end with the root and items digest of an undisturbed
 run.
@@ -39,21 +39,24 @@ def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:
     """Cut the power before every change of one command, and look at what is left."""
     figure = Figure(point=1, what=f"{scenario.name}: states after a power cut")
     draw = random.Random(effort.seed)
-    points, distinct, again = 0, 0, 0
+    points, again = 0, 0
+    made_good: set[str] = set()
     for moment in itertools.count():
         disk, acknowledged = Disk(scenario.begin, cut_at=moment), Acknowledged()
         if interrupted(scenario, store, disk, acknowledged) is None:
             break
         points += 1
-        seen: set[str] = set()
-        for seed in range(effort.states):
-            figure.tried += 1
-            state = disk.after_crash(seed)
-            if (name := _digest(state)) not in seen:
-                seen.add(name)
-                again += _make_good(scenario, store, state, acknowledged, draw, figure)
-        distinct += len(seen)
-    figure.note = f"{points} write points, {distinct:,} distinct, {again:,} cut again"
+        states = {_digest(s): s for s in map(disk.after_crash, reversed(range(effort.states)))}
+        figure.tried += effort.states
+        for name, state in states.items():
+            write_tree(store, state)
+            figure.failures += scenario.crashed(store, acknowledged)
+            if name not in made_good:
+                made_good.add(name)
+                if len(made_good) % effort.cut_again_every == 0:
+                    again += _cut_again(scenario, store, draw)
+                figure.failures += _make_good(scenario, store)
+    figure.note = f"{points} write points, {len(made_good):,} distinct, {again:,} cut again"
     return figure
 
 
@@ -71,27 +74,22 @@ def interrupted(
     return PowerCut() if disk.dead else ended
 
 
-def _make_good(
-    scenario: Scenario,
-    store: Path,
-    state: Tree,
-    acknowledged: Acknowledged,
-    draw: random.Random,
-    figure: Figure,
-) -> int:
-    """Look at one state, and type the command until it is through; return how often it was cut."""
-    write_tree(store, state)
-    figure.failures += scenario.crashed(store, acknowledged)
+def _cut_again(scenario: Scenario, store: Path, draw: random.Random) -> bool:
+    """Type the command, and cut the power at a random change; return whether it came to that."""
     disk = Disk(tree(store), cut_at=draw.randrange(24))
-    was_cut = interrupted(scenario, store, disk) is not None
-    if was_cut:
-        write_tree(store, disk.after_crash(draw.randrange(1 << 30)))
+    if interrupted(scenario, store, disk) is None:
+        return False
+    write_tree(store, disk.after_crash(draw.randrange(1 << 30)))
+    return True
+
+
+def _make_good(scenario: Scenario, store: Path) -> list[str]:
+    """Type the command until it is through; return what is not as it must be then."""
     try:
         scenario.again(store)
-        figure.failures += scenario.finished(store)
-    except HeadstartError as error:
-        figure.failures.append(f"{scenario.name} does not go on: {error}")
-    return int(was_cut)
+        return scenario.finished(store)
+    except (HeadstartError, AssertionError) as error:
+        return [f"{scenario.name} does not go on: {error}"]
 
 
 @contextlib.contextmanager
@@ -116,6 +114,6 @@ def _acknowledging(acknowledged: Acknowledged) -> Iterator[None]:
 
 def _digest(state: Tree) -> str:
     digest = hashlib.sha256()
-    for name in sorted(state):
+    for name in sorted(name for name in state if not name.startswith("tmp/")):
         digest.update(f"{name} {len(state[name])}\n".encode() + state[name])
     return digest.hexdigest()

@@ -16,6 +16,8 @@ class Effort:
 
     states: int = 60
     """Post-crash states at each write point."""
+    cut_again_every: int = 3
+    """One in so many distinct states is cut a second time while it is made good."""
     mutations: int = 2000
     """Of files of stores and of heads, together."""
     images: int = 500
@@ -30,7 +32,13 @@ class Effort:
 
 
 LONG = Effort(
-    states=600, mutations=10_000, images=5000, kills=50, examples=200, every_fault=True
+    states=600,
+    mutations=10_000,
+    images=5000,
+    kills=50,
+    examples=200,
+    every_fault=True,
+    cut_again_every=1,
 )
 
 

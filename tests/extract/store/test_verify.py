@@ -91,6 +91,17 @@ def test_every_missing_file_is_named(store, pattern):
         assert path.relative_to(store).as_posix() in problems
 
 
+def test_a_record_of_a_snapshot_that_went_away_leaves_a_note(store, picture):
+    """Nothing else in a store knows of it: gc takes records away, too, and their items after."""
+    picture(store.with_name("photos") / "cats" / "new.png", seed=3)
+    rerun(store)
+    (store / "snapshots" / "000002.json").unlink()
+
+    assert verify(store).notes == [
+        "snapshots/000002.items.parquet is without its record: a run was stopped, or it was removed"
+    ]
+
+
 @pytest.mark.parametrize("pattern", ["shards/*.zshard", "commits/*.json"])
 def test_two_files_that_change_places_are_noticed(store, pattern):
     a, b = sorted(store.glob(pattern))[:2]
