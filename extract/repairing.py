@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from extract.known import Known, read_known
 from extract.notebook import Shown
 from extract.plan import Settings
 from extract.progress import Reporter, Silent
+from extract.store import header
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import set_aside, verify
@@ -74,8 +75,11 @@ def repair(
         if not done.problems or done.todo:
             break
         memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
+        if header.NAME in done.problems:  # perhaps of another store, and whole
+            memory = replace(memory, head=None)
         bad = list(done.problems)
-        moved = set_aside(path, bad)
+        with read_errors(str(path)):
+            moved = set_aside(path, bad)
         done.moved += moved
         done.problems = verify(path, quick=True).problems
         if not done.problems and not any(name.startswith("snapshots/") for name in moved):

@@ -27,7 +27,7 @@ from extract.errors import DamagedStoreError, StoreError
 from extract.notebook import Shown
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_of, row_digests
-from extract.store.files import disk_errors, sha256
+from extract.store.files import disk_errors, read_errors, sha256
 from extract.store.header import FOLDERS
 from extract.store.reader import Store
 from extract.store.snapshots import (
@@ -93,6 +93,11 @@ def verify(
     Raises:
         StoreError: If there is no store.
     """
+    with read_errors(str(path)):
+        return _verify(path, progress, quick)
+
+
+def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool) -> Verdict:
     store = Store.at(path)
     verdict = Verdict()
     head = _checked(verdict, header.NAME, lambda: header.read(store.files))
@@ -101,9 +106,12 @@ def verify(
             raise StoreError(f"{path} is not a store: it has no {header.NAME}")
         verdict.problems[header.NAME] = "is missing; the next run writes it again"
     good = _verify_commits(store, verdict, progress, quick)
-    for digest, commit in good.items():
-        if head is not None and commit.recipe_key != head.recipe.key:
-            verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
+    strangers = [d for d, c in good.items() if head is not None and c.recipe_key != head.recipe.key]
+    if strangers and len(strangers) == len(good):
+        verdict.problems[header.NAME] = "has another recipe than every shard: it is of another store"
+        strangers = []
+    for digest in strangers:
+        verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
     for number in store.snapshots.numbers():
         _verify_snapshot(store, verdict, number, good, quick)
     if (lost := store.snapshots.lost()) is not None:
@@ -162,7 +170,7 @@ def _hopeless_snapshots(store: Store) -> Iterator[str]:
     for number in store.snapshots.numbers()[:-1]:
         try:
             record = store.snapshots.read(number)
-        except StoreError:
+        except (StoreError, OSError):
             continue
         if not {digest for column in record.columns for digest in column.digests} <= there:
             yield from (record_name(number), items_name(number))
@@ -174,7 +182,7 @@ def readable_commits(store: Store) -> dict[str, Commit]:
     for digest in records.digests():
         try:
             found[digest] = records.read(digest)
-        except StoreError:
+        except (StoreError, OSError):
             continue
     return found
 

@@ -60,7 +60,7 @@ def refuse_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure
             if figure.tried % effort.cut_again_every == 0:
                 code_again, for_good_again = draw.choice(KINDS)
                 disk = Disk(tree(store), fault=Fault(draw.randrange(60), code_again, for_good_again))
-                interrupted(scenario, store, disk)
+                _typed(scenario, store, disk, Acknowledged(), figure)
                 again += disk.refused > 0
             figure.failures += _ends_well(scenario, store)
     figure.note = f"{again} again on the second try"
@@ -70,21 +70,28 @@ def refuse_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure
 def _refused(scenario: Scenario, store: Path, fault: Fault, figure: Figure) -> bool:
     """Type a command on a disk with a fault; return whether the command met it."""
     disk, acknowledged = Disk(scenario.begin, fault=fault), Acknowledged()
-    what = f"{scenario.name}, operation {fault.at}, {errno.errorcode[fault.code]}"
-    try:
-        ended = interrupted(scenario, store, disk, acknowledged)
-    except Exception as error:
-        figure.failures.append(f"{what}: a traceback: {type(error).__name__}: {error}")
-        ended = None
+    ended = _typed(scenario, store, disk, acknowledged, figure)
     if not disk.refused:
         return False
     figure.tried += 1
     if ended is not None:
         text = str(ended)
         named = str(store) in text and os.strerror(fault.code) in text and "\n" not in text
-        figure.check(named, f"{what}: {text!r} lacks path or cause")
+        figure.check(named, f"{scenario.name}, {fault}: {text!r} lacks path or cause")
     figure.failures += scenario.crashed(store, acknowledged)
     return True
+
+
+def _typed(
+    scenario: Scenario, store: Path, disk: Disk, acknowledged: Acknowledged, figure: Figure
+) -> BaseException | None:
+    """Type a command on a disk with a fault; anything but a deliberate error is a failure."""
+    try:
+        return interrupted(scenario, store, disk, acknowledged)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        figure.failures.append(f"{scenario.name}, {disk.fault}: a traceback: {what}")
+        return None
 
 
 def _ends_well(scenario: Scenario, store: Path) -> list[str]:

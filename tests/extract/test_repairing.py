@@ -155,6 +155,18 @@ def test_without_the_header_the_run_that_made_the_store_is_asked_for(store):
     assert verify(store).is_sound
 
 
+def test_the_header_of_another_store_does_not_make_its_shards_strangers(store, tmp_path):
+    """One file is wrong, and not all the others: nothing is computed by the wrong recipe."""
+    photos, shards = store.with_name("photos"), tree(store / "shards")
+    extract.run(photos, tmp_path / "other", backbone="digits", image_size=16)
+    (store / "store.json").write_bytes((tmp_path / "other" / "store.json").read_bytes())
+    done = repair(store)
+
+    assert done.moved == ["store.json"]
+    assert done.todo.endswith(f"python -m extract run IMAGES --store {store}")
+    assert tree(store / "shards") == shards
+
+
 def test_a_damaged_newest_snapshot_is_made_from_the_folder_not_from_an_older_one(store, picture):
     picture(store.with_name("photos") / "cats" / "new.png", seed=5)
     extract.run(store.with_name("photos"), backbone="digits", image_size=32)
