@@ -145,6 +145,7 @@ def _repair(name: str, photos: Path, whole: Tree, truth: Truth, patterns: list[s
 
     def mend(store: Path) -> None:
         done = repair(store)
-        assert not done.todo, done.todo
+        if done.todo:
+            raise StoreError(done.todo)
 
     return Scenario(name, content, mend, truth, damaged=frozenset(harmed))

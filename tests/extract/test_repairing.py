@@ -194,6 +194,18 @@ def test_a_repair_that_was_stopped_never_leaves_an_older_state_as_the_newest(sto
     assert extract.open_store(store).items_digest == items
 
 
+def test_a_new_snapshot_takes_the_place_of_all_that_were_set_aside(store, picture):
+    for seed in (5, 6):
+        picture(store.with_name("photos") / "cats" / f"{seed}.new.png", seed=seed)
+        extract.run(store.with_name("photos"), backbone="digits", image_size=32)
+    for number in (2, 3):
+        flip(store / "snapshots" / f"00000{number}.json")
+    repair(store)
+
+    assert verify(store).is_sound
+    assert extract.open_store(store).number == 3
+
+
 def test_what_no_run_can_bring_back_is_given_up_with_its_old_snapshot(store):
     photos = store.with_name("photos")
     commits = [json.loads(p.read_text()) for p in store.glob("commits/*.json")]

@@ -287,6 +287,21 @@ def test_a_record_that_was_sealed_anew_with_a_lie_is_noticed(store):
     assert path.relative_to(store).as_posix() in verify(store).problems
 
 
+@pytest.mark.parametrize("what", ["rows", "row_shape"])
+def test_a_snapshot_that_claims_more_rows_than_its_shards_hold_is_refused(store, what):
+    """Sealed anew by somebody who knows the format: no memory is taken for it."""
+    path = store / "snapshots" / "000001.json"
+    columns = json.loads(path.read_text())["columns"]
+    if what == "rows":
+        columns[0]["shards"][0]["rows"] = 1 << 40
+    else:
+        columns[0]["row_shape"] = [1 << 40]
+    reseal(path, columns=columns)
+
+    with pytest.raises(DamagedStoreError, match="000001.json claims rows that shards/.* lacks"):
+        extract.open_store(store).load(None)
+
+
 def test_what_is_no_store_is_one_line(tmp_path):
     for check in (verify, extract.open_store):
         with pytest.raises(StoreError, match=r"not a store: it has no store.json"):
