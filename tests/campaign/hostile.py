@@ -12,7 +12,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import stat
 import tarfile
 import zipfile
@@ -32,7 +31,7 @@ from extract.store.files import sha256
 from extract.store.reader import open_store
 from extract.store.records import seal
 from heads.model import RECORD, WEIGHTS, load, save
-from tests.campaign.figures import Effort, Figure
+from tests.campaign.figures import Effort, Figure, peak_memory, reset_peak_memory
 from tests.campaign.world import (
     COLUMNS,
     EARLY,
@@ -379,18 +378,14 @@ def measure(effort: Effort) -> Iterator[Figure]:
         STORE.update(tree(folder / "made.features"))
         HEAD.update(tree(save(linear_model(folder / "made.features", COLUMNS), folder / "h").path))
         load(write_tree(folder / "sound.head", HEAD))
-        before = _memory()
+        before = reset_peak_memory()
         for number, (name, work) in enumerate(CASES.items()):
             figure.tried += 1
             figure.failures += _sent(name, work, folder / "cases" / str(number))
-        grown = _memory() - before
+        grown = peak_memory() - before
         figure.check(grown < MOST_MEMORY, f"memory grew by {grown >> 20} MiB")
         figure.note = f"memory grew by {grown >> 20} MiB at most"
     yield figure
-
-
-def _memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _sent(name: str, work: Case, folder: Path) -> list[str]:
