@@ -159,7 +159,10 @@ class LocalFiles:
         if path.is_dir():
             _sync_folder(path)
         else:
-            with _named(path), open(path, "rb+") as file:  # Windows syncs only what is open for writing
+            with (
+                _named(path),
+                open(path, "rb+") as file,
+            ):  # Windows syncs only what is open for writing
                 os.fsync(file.fileno())
 
     def link_new(self, source: str, name: str) -> None:

@@ -108,7 +108,9 @@ def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool)
     good = _verify_commits(store, verdict, progress, quick)
     strangers = [d for d, c in good.items() if head is not None and c.recipe_key != head.recipe.key]
     if strangers and len(strangers) == len(good):
-        verdict.problems[header.NAME] = "has another recipe than every shard: it is of another store"
+        verdict.problems[header.NAME] = (
+            "has another recipe than every shard: it is of another store"
+        )
         strangers = []
     for digest in strangers:
         verdict.problems[commits.name_of(digest)] = "belongs to another recipe"

@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,17 @@ from tests.simulated import PowerCut
 def measure(effort: Effort) -> Iterator[Figure]:
     """Yield a figure for each command."""
     with scenarios() as commands, numbered_scratch_names(), scratch() as folder:
+        points = sum(_count(scenario, folder / "store") for scenario in commands)
+        effort = replace(effort, states=max(effort.states, -(-effort.all_states // points)))
         for scenario in commands:
             yield cut_everywhere(scenario, folder / "store", effort)
+
+
+def _count(scenario: Scenario, store: Path) -> int:
+    """Return how many changes an undisturbed command makes."""
+    disk = Disk(scenario.begin)
+    interrupted(scenario, store, disk)
+    return disk.changes
 
 
 def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:

@@ -54,12 +54,15 @@ def refuse_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure
     again = 0
     for index, (code, for_good) in enumerate(KINDS):
         start, step = (0, 1) if effort.every_fault else (index, len(KINDS))
+        step *= 1 + (bool(scenario.damaged) and not effort.every_fault)  # a repair reads a lot
         at = start
         while _refused(scenario, store, Fault(at, code, for_good), figure):
             at += step
             if figure.tried % effort.cut_again_every == 0:
                 code_again, for_good_again = draw.choice(KINDS)
-                disk = Disk(tree(store), fault=Fault(draw.randrange(60), code_again, for_good_again))
+                disk = Disk(
+                    tree(store), fault=Fault(draw.randrange(60), code_again, for_good_again)
+                )
                 _typed(scenario, store, disk, Acknowledged(), figure)
                 again += disk.refused > 0
             figure.failures += _ends_well(scenario, store)

@@ -17,6 +17,8 @@ class Effort:
 
     states: int = 60
     """Post-crash states at each write point."""
+    all_states: int = 0
+    """Post-crash states over all write points of all commands, where that is more."""
     cut_again_every: int = 3
     """One in so many distinct states is cut a second time while it is made good."""
     mutations: int = 2000
@@ -33,13 +35,13 @@ class Effort:
 
 
 LONG = Effort(
-    states=600,
+    all_states=100_000,
+    cut_again_every=1,
     mutations=10_000,
     images=5000,
     kills=50,
     examples=200,
     every_fault=True,
-    cut_again_every=1,
 )
 
 

@@ -198,9 +198,7 @@ for _member in ("../evil.txt", "/etc/evil.txt", "code.py"):
     CASES[f"a .keras file with the member {_member}"] = lambda f, m=_member: _keras(
         f, DENSE, {m: b"x"}
     )
-CASES["a .keras file whose config inflates"] = lambda f: _keras(
-    f, DENSE, {"config.json": INFLATES}
-)
+CASES["a .keras file whose config inflates"] = lambda f: _keras(f, DENSE, {"config.json": INFLATES})
 
 
 @case("a pickle that is called .keras")

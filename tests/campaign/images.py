@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import random
 import shutil
 import struct
@@ -38,16 +39,19 @@ FORMS = {
 }
 
 
-def measure(effort: Effort, awkward: Path | None = None) -> Iterator[Figure]:
-    """Yield a figure for mutated images with the awkward ones, and one for bombs.
-
-    Args:
-        effort: How many images.
-        awkward: A folder of real files that break readers, where there is one.
-    """
+def measure(effort: Effort) -> Iterator[Figure]:
+    """Yield a figure for mutated images with the awkward ones, and one for bombs."""
+    awkward = awkward_folder()
     with arithmetic_backbone(), scratch() as folder:
         yield mutated(folder, effort, awkward)
         yield bombs(folder)
+
+
+def awkward_folder() -> Path | None:
+    """Return the folder of real files that break readers, beside the checkout, if it is there."""
+    beside = Path(__file__).resolve().parents[3] / "shared"
+    folder = Path(os.environ.get("HEADSTART_SHARED", beside)) / "data" / "awkward"
+    return folder if folder.is_dir() else None
 
 
 def seeds() -> dict[str, bytes]:
@@ -97,7 +101,8 @@ def mutated(folder: Path, effort: Effort, awkward: Path | None) -> Figure:
     for name, data in good.items():
         (photos / f"good.{name}").write_bytes(data)
     if awkward is not None:
-        shutil.copytree(awkward, photos / "awkward")
+        for path in sorted(p for p in awkward.rglob("*") if p.is_file()):
+            shutil.copyfile(path, photos / f"awkward-{path.name}")
     before = reset_peak_memory()
     summary = extract_folder(photos, folder / "photos.features", workers=2, max_bad="100%")
     grown = peak_memory() - before
@@ -178,5 +183,7 @@ def bombs(folder: Path) -> Figure:
             refused = item["status"] == "undecodable" and item["stage"] == "header"
             figure.check(refused, f"{item['path']}: {item['status']}, {item['stage']}")
     figure.check(grown < 100 << 20, f"memory grew by {grown >> 20} MiB")
-    figure.note = f"a PNG of {len(sent['big.png']) >> 10} KiB is 225 million pixels; {grown >> 20} MiB"
+    figure.note = (
+        f"a PNG of {len(sent['big.png']) >> 10} KiB is 225 million pixels; {grown >> 20} MiB"
+    )
     return figure

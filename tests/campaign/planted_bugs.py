@@ -308,7 +308,9 @@ BUGS = [
     Bug("fsync after the link", fsync_after_link, "power_cuts"),
     Bug("no fsync of the folder", without_folder_fsync, "power_cuts"),
     Bug("the record before its shard", record_before_shard, "power_cuts"),
-    Bug("gc removes shards before records", gc_removes_shards_first, "power_cuts", ("gc --compact",)),
+    Bug(
+        "gc removes shards before records", gc_removes_shards_first, "power_cuts", ("gc --compact",)
+    ),
     Bug("a scratch file is adopted", adopts_a_scratch_file, "strangers"),
     Bug("an existing name is trusted", trusts_an_existing_name, "strangers"),
     Bug("what is missing reads as zero", missing_reads_as_zero, "damage"),

@@ -14,8 +14,13 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from extract.compacting import gc
 from extract.relabeling import relabel
@@ -186,7 +191,10 @@ class History(RuleBasedStateMachine):
 
 def open_store_number(content: Tree) -> int:
     """Return the number of the newest snapshot in a tree."""
-    return max((int(n[10:16]) for n in content if n.startswith("snapshots/") and n.endswith(".json")), default=0)
+    return max(
+        (int(n[10:16]) for n in content if n.startswith("snapshots/") and n.endswith(".json")),
+        default=0,
+    )
 
 
 def measure(effort: Effort) -> Iterator[Figure]:

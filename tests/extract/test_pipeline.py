@@ -17,10 +17,10 @@ import extract
 from extract.api import extract_features
 from extract.errors import (
     BackboneError,
-    StoreError,
     FeatureError,
     InputError,
     StaleStoreError,
+    StoreError,
     StoreWriteError,
 )
 from extract.known import Known
