@@ -53,7 +53,8 @@ def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:
     made_good: set[str] = set()
     for moment in itertools.count():
         disk, acknowledged = Disk(scenario.begin, cut_at=moment), Acknowledged()
-        if interrupted(scenario, store, disk, acknowledged) is None:
+        ended = interrupted(scenario, store, disk, acknowledged) is None
+        if ended or (effort.first_failure and figure.failures):
             break
         points += 1
         states = {_digest(s): s for s in map(disk.after_crash, reversed(range(effort.states)))}

@@ -152,14 +152,12 @@ def mutations(
     """Yield (what is done, files), over every pair of kind and mutation in turn."""
     draw = random.Random(seed)
     kinds = [kind for kind in victim.kinds if victim.of_kind(kind)]
-    done = 0
-    for kind, (word, mutation) in itertools.cycle(itertools.product(kinds, MUTATIONS.items())):
-        if done == count:
-            return
+    pairs = itertools.cycle(itertools.product(kinds, MUTATIONS.items()))
+    for kind, (word, mutation) in itertools.islice(pairs, count):
         name = draw.choice(victim.of_kind(kind))
         changes = mutation(victim, name, draw)
         changes = {n: d for n, d in changes.items() if d != victim.content[n]}
-        done += 1  # an impossible one (no older copy of an unchanging file) becomes a flip
+        # An impossible one (no older copy of a file that never changes) becomes a flip.
         yield f"{word} {kind} {name}", changes or flip(victim, name, draw)
 
 

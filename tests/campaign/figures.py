@@ -31,6 +31,8 @@ class Effort:
     """Histories of the stateful test."""
     every_fault: bool = False
     """Every kind of fault at every operation, instead of one kind at each in turn."""
+    first_failure: bool = False
+    """Whether the first failure is enough: for planted bugs."""
     seed: int = 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from tests.campaign.figures import Effort, Figure
 from tests.campaign.scenarios import Scenario, scenarios
 from tests.campaign.world import numbered_scratch_names, scratch
 
-QUICK = Effort(states=12, mutations=0, cut_again_every=1 << 30)
+QUICK = Effort(states=12, cut_again_every=1 << 30, first_failure=True)
+MUTATIONS = 14  # of each kind of file: every mutation twice
 
 
 # The bugs --------------------------------------------------------------------------------------
@@ -266,12 +267,11 @@ class Checks:
         place = self.folder / "damage"
         place.mkdir(exist_ok=True)
         victim = damage.stores(place)[0]
-        found = []
         for kind in ("shard", "commit", "snapshot"):
-            chosen = {kind: damage.KINDS[kind]}
-            part = damage.Victim(victim.name, victim.content, victim.others, chosen)
-            found += damage.damage_store(part, place, 14, 0).failures
-        return found
+            part = replace(victim, kinds={kind: damage.KINDS[kind]})
+            if found := damage.damage_store(part, place, MUTATIONS, 0).failures:
+                return found
+        return []
 
     def strangers(self) -> list[str]:
         return rows.strangers_are_not_adopted(self.folder, self.commands["extract"].truth)

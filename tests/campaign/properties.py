@@ -8,6 +8,7 @@ must have the root digest and the items digest of a store that never knew anythi
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,10 +135,8 @@ class History(RuleBasedStateMachine):
     def run_and_lose_power(self, moment: int, seed: int) -> None:
         disk = Disk(tree(self.store), cut_at=moment)
         with watching(disk):
-            try:
+            with contextlib.suppress(PowerCut):
                 extract_folder(self.photos, self.store)
-            except PowerCut:
-                pass
         if disk.dead:
             before = open_store_number(disk.content)
             write_tree(self.store, disk.after_crash(seed))

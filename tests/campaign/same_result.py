@@ -31,7 +31,7 @@ FORMATS, BATCHES, WORKERS = ("zarr", "hdf5"), (1, 7, 32), (1, 2, 4)
 
 def measure(effort: Effort) -> Iterator[Figure]:
     """Yield one figure for all combinations, each with a shuffled listing."""
-    figure = Figure(point=7, what="format × batch × workers × shuffled × interrupted: one root")
+    figure = Figure(point=7, what="format, batch, workers, order, interrupted or not: one root")
     content = LATE | {f"train/ants/{i}.png": picture(100 + i) for i in range(11)}
     with arithmetic_backbone(), scratch() as folder:
         photos = write_tree(folder / "photos", content)

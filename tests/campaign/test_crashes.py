@@ -1,4 +1,4 @@
-"""Power cuts at every moment of every command, on little; `python -m tests.campaign` does more."""
+"""Power cuts at every moment of every command; `python -m tests.campaign` draws more states."""
 
 from tests.campaign import crashes
 from tests.campaign.figures import Effort
