@@ -265,7 +265,7 @@ def publish(files: Files, name: str, data: bytes) -> bool:
     """
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        files.write_new(scratch, data)
+        _write_scratch(files, scratch, data)
         files.fsync(scratch)
         try:
             files.link_new(scratch, name)
@@ -279,11 +279,19 @@ def publish(files: Files, name: str, data: bytes) -> bool:
             files.remove(scratch)
 
 
+def _write_scratch(files: Files, scratch: str, data: bytes) -> None:
+    try:
+        files.write_new(scratch, data)
+    except FileNotFoundError:  # a copy of a store that lost its empty folders
+        files.make_folder("tmp")
+        files.write_new(scratch, data)
+
+
 def publish_copy(files: Files, name: str, data: bytes) -> None:
     """Give `name` to `data` even where another file has it: for copies that people read."""
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        files.write_new(scratch, data)
+        _write_scratch(files, scratch, data)
         files.fsync(scratch)
         files.rename(scratch, name)
         files.fsync(name.rpartition("/")[0])

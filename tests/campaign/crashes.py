@@ -1,10 +1,10 @@
 """A power cut before every change that a command makes, and again while it is made good.
 
 For each write point some dozens of the states that a disk may be in are drawn. Those that differ
-in scratch files only are made good once, with the scratch files that the first of them had. In each state nothing that was acknowledged
-may be lost and nothing wrong may be read; then the command is typed again, cut once more at a
-random change, and typed a last time: it must end with the root and items digest of an undisturbed
-run.
+in scratch files only are made good once, with the scratch files that the first of them had. In
+each state nothing that was acknowledged may be lost and nothing wrong may be read; then the
+command is typed again, cut once more at a random change, and typed a last time: it must end with
+the root and items digest of an undisturbed run.
 """
 
 from __future__ import annotations

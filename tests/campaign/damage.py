@@ -204,7 +204,7 @@ def damage_store(victim: Victim, folder: Path, count: int, seed: int) -> Figure:
 
 
 def _is_rollback(victim: Victim, changes: Mapping[str, bytes | None]) -> bool:
-    newest = max(victim.of_kind("snapshot"))
+    newest = max(n for n in victim.content if Path(n).match(KINDS["snapshot"]))
     return set(changes) == {newest} and changes[newest] is None
 
 

@@ -134,9 +134,8 @@ class History(RuleBasedStateMachine):
     @rule(moment=st.integers(0, 60), seed=st.integers(0, 1 << 20))
     def run_and_lose_power(self, moment: int, seed: int) -> None:
         disk = Disk(tree(self.store), cut_at=moment)
-        with watching(disk):
-            with contextlib.suppress(PowerCut):
-                extract_folder(self.photos, self.store)
+        with watching(disk), contextlib.suppress(PowerCut):
+            extract_folder(self.photos, self.store)
         if disk.dead:
             before = open_store_number(disk.content)
             write_tree(self.store, disk.after_crash(seed))

@@ -5,6 +5,7 @@ These checks are small; the planted bugs are what they are for.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def features_by_pillow(path: Path) -> np.ndarray:
 def rows_are_their_images(folder: Path) -> list[str]:
     """Extract, and compare every row with its file; bad images must not be among the rows."""
     photos = write_tree(folder / "rows", LATE)
+    shutil.rmtree(folder / "rows.features", ignore_errors=True)
     extract_folder(photos, folder / "rows.features")
     snapshot = open_store(folder / "rows.features")
     found = []
@@ -79,6 +81,7 @@ def strangers_are_not_adopted(folder: Path, truth: Truth) -> list[str]:
 def other_labels_are_other_items(folder: Path) -> list[str]:
     """Move a picture to another class folder: the items digest must tell, the root must not."""
     photos = write_tree(folder / "moved", LATE)
+    shutil.rmtree(folder / "moved.features", ignore_errors=True)
     extract_folder(photos, folder / "moved.features")
     before = open_store(folder / "moved.features")
     (photos / "train" / "cats" / "0.png").rename(photos / "train" / "dogs" / "0.png")

@@ -203,7 +203,8 @@ def test_a_new_snapshot_takes_the_place_of_all_that_were_set_aside(store, pictur
     repair(store)
 
     assert verify(store).is_sound
-    assert extract.open_store(store).number == 3
+    assert extract.open_store(store).number >= 3
+    assert extract.open_store(store).items.num_rows == 16
 
 
 def test_what_no_run_can_bring_back_is_given_up_with_its_old_snapshot(store):

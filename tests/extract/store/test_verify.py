@@ -177,6 +177,20 @@ def test_a_store_without_its_empty_folders_goes_on(store, picture):
     assert verify(store).is_sound
 
 
+def test_a_store_without_its_empty_folders_is_relabeled_and_compacted(store, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\ncats/0.png,dogs\n")
+    one(store.with_name("photos"), "cats/3.png").unlink()
+    rerun(store)
+    for change in (
+        lambda: extract.relabel(store, tmp_path / "labels.csv"),
+        lambda: extract.gc(store, compact=True, older_than="0", yes=True),
+    ):
+        for name in ("tmp", "damaged"):
+            shutil.rmtree(store / name, ignore_errors=True)
+        change()
+    assert verify(store).is_sound
+
+
 def test_commits_of_another_recipe_are_never_taken(store, tmp_path):
     """Copied in from another store, they would give features of another meaning."""
     other = extract.run(
