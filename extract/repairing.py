@@ -74,7 +74,8 @@ def repair(
     for _ in range(ROUNDS):
         if not done.problems or done.todo:
             break
-        memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
+        with read_errors(str(path)):
+            memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
         if header.NAME in done.problems:  # perhaps of another store, and whole
             memory = replace(memory, head=None)
         bad = list(done.problems)

@@ -28,6 +28,9 @@ from tests.campaign.scenarios import Acknowledged, Scenario, scenarios
 from tests.campaign.world import Tree, numbered_scratch_names, scratch, tree, write_tree
 from tests.simulated import PowerCut
 
+FEW = 12
+"""So many distinct states of a command are all cut again."""
+
 
 def measure(effort: Effort) -> Iterator[Figure]:
     """Yield a figure for each command."""
@@ -49,7 +52,7 @@ def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:
     """Cut the power before every change of one command, and look at what is left."""
     figure = Figure(point=1, what=f"{scenario.name}: states after a power cut")
     draw = random.Random(effort.seed)
-    points, again = 0, 0
+    points, again, changes = 0, 0, _count(scenario, store)
     made_good: set[str] = set()
     for moment in itertools.count():
         disk, acknowledged = Disk(scenario.begin, cut_at=moment), Acknowledged()
@@ -64,8 +67,8 @@ def cut_everywhere(scenario: Scenario, store: Path, effort: Effort) -> Figure:
             figure.failures += scenario.crashed(store, acknowledged)
             if name not in made_good:
                 made_good.add(name)
-                if len(made_good) % effort.cut_again_every == 0:
-                    again += _cut_again(scenario, store, draw)
+                if len(made_good) <= FEW or len(made_good) % effort.cut_again_every == 0:
+                    again += _cut_again(scenario, store, draw.randrange(changes), draw)
                 figure.failures += _make_good(scenario, store)
     figure.note = f"{points} write points, {len(made_good):,} distinct, {again:,} cut again"
     return figure
@@ -85,9 +88,9 @@ def interrupted(
     return PowerCut() if disk.dead else ended
 
 
-def _cut_again(scenario: Scenario, store: Path, draw: random.Random) -> bool:
-    """Type the command, and cut the power at a random change; return whether it came to that."""
-    disk = Disk(tree(store), cut_at=draw.randrange(24))
+def _cut_again(scenario: Scenario, store: Path, moment: int, draw: random.Random) -> bool:
+    """Type the command, and cut the power at a change; return whether it came to that."""
+    disk = Disk(tree(store), cut_at=moment)
     if interrupted(scenario, store, disk) is None:
         return False
     write_tree(store, disk.after_crash(draw.randrange(1 << 30)))
