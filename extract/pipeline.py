@@ -32,6 +32,7 @@ from extract.scaling import Brightness
 from extract.sealing import Outcome, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
+from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.snapshots import SnapshotColumn
 from extract.views import make_view
@@ -153,7 +154,7 @@ class Extraction:
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
         if not self.writer.begun:
             raise self._no_good_image()
-        with paused():
+        with paused(), read_errors(self.store.path):
             return seal(
                 self.store,
                 self.plan,

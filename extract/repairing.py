@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from extract.known import Known, read_known
 from extract.notebook import Shown
 from extract.plan import Settings
 from extract.progress import Reporter, Silent
+from extract.store import header
 from extract.store.files import read_errors
 from extract.store.reader import Store
 from extract.store.verify import set_aside, verify
@@ -73,14 +74,19 @@ def repair(
     for _ in range(ROUNDS):
         if not done.problems or done.todo:
             break
-        memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
-        moved = set_aside(path, done.problems)
+        with read_errors(str(path)):
+            memory = remember(Store.at(path))  # a damaged snapshot knows, and goes aside
+        if header.NAME in done.problems:  # perhaps of another store, and whole
+            memory = replace(memory, head=None)
+        bad = list(done.problems)
+        with read_errors(str(path)):
+            moved = set_aside(path, bad)
         done.moved += moved
         done.problems = verify(path, quick=True).problems
         if not done.problems and not any(name.startswith("snapshots/") for name in moved):
             break  # what was moved was foreign
         try:
-            listing, settings = _work(memory, moved, images, weights)
+            listing, settings = _work(memory, [*moved, *bad], images, weights)
             store = Store.at(path, settings.format)
             summary = extract_listing(listing, store, settings, reporter or Silent())
         except HeadstartError as error:
@@ -93,13 +99,13 @@ def repair(
 
 
 def _work(
-    memory: Memory, moved: Sequence[str], images: str | Path | None, weights: str | None
+    memory: Memory, bad: Sequence[str], images: str | Path | None, weights: str | None
 ) -> tuple[Listing, Settings]:
-    """Return the run that makes anew what was moved."""
+    """Return the run that makes anew what was moved, now or by a repair that was stopped."""
     settings = memory.settings(weights)
     with read_errors(memory.store):
         known = read_known(Store.at(memory.store))
-    if known.items is None or any(_is_newer_snapshot(name, known) for name in moved):
+    if known.items is None or any(_is_newer_snapshot(name, known) for name in bad):
         return memory.listing(images, "--images"), settings
     listing = memory.listing(images, "--images", known.items)
     _check_there(memory.store, listing, known.items)

@@ -124,6 +124,8 @@ def _unchanged(store: Store, known: Known, record: SnapshotRecord, table: pa.Tab
     old = known.previous
     if old is None or known.items is None or not known.items.equals(table):
         return None
+    if store.snapshots.lost() is not None:  # a newer one that said the same was set aside
+        return None
     same = all(
         getattr(old, name) == getattr(record, name)
         for name in ("columns", "classes", "decoder", "found_at")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from extract import pixels
 from extract.assemble import Draft
@@ -19,6 +21,7 @@ from extract.lazy_engine import LazyEngine
 from extract.plan import Plan, check_recipe, versions
 from extract.store import header
 from extract.store.commits import Commit, Commits, FileRead, encode, row_digests
+from extract.store.files import read_errors
 from extract.store.reader import Store
 
 AHEAD = 2  # shards that wait to be written, 64 MB each at most
@@ -48,7 +51,7 @@ class Writer:
         if self.begun:
             return
         self.begun = True
-        self._jobs.append(self._thread.submit(self._create))
+        self._jobs.append(self._thread.submit(self._on_disk, self._create))
         for held in self._held:
             self._submit(*held)
         self._held.clear()
@@ -83,12 +86,18 @@ class Writer:
     def _submit(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
         while len(self._jobs) >= AHEAD:
             self._wait()
-        self._jobs.append(self._thread.submit(self._publish, digest, draft, reads))
+        publish = partial(self._publish, digest, draft, reads)
+        self._jobs.append(self._thread.submit(self._on_disk, publish))
 
     def _wait(self) -> None:
         start = time.perf_counter()
         self._jobs.popleft().result()
         self.waited += time.perf_counter() - start
+
+    def _on_disk(self, work: Callable[[], None]) -> None:
+        """Do what reads and writes; the disk's refusals become one line."""
+        with read_errors(self._store.path):
+            work()
 
     def _create(self) -> None:
         if self._known.head is not None:

@@ -267,7 +267,7 @@ def load(path: str | Path) -> Model:
         raise
     except DamagedStoreError as error:
         raise DamagedModelError(f"{error}. Train it anew: python -m heads fit STORE") from error
-    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, MemoryError) as error:
         raise DamagedModelError(
             f"{path} cannot be read: {type(error).__name__} {error}. Train it anew: "
             f"python -m heads fit STORE"
@@ -342,6 +342,8 @@ def _from_record(
     kind: Kind, facts: Mapping[str, Any], files: Mapping[str, bytes], path: Path
 ) -> Model:
     with np.load(io.BytesIO(files[WEIGHTS]), allow_pickle=False) as stored:
+        if any(member.file_size > len(files[WEIGHTS]) for member in stored.zip.infolist()):
+            raise DamagedModelError(f"{path / WEIGHTS} inflates, and no model does")
         arrays = {name: stored[name] for name in stored.files}
     model = Model(
         scorer=_scorer(facts["scorer"], arrays, files),

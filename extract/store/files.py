@@ -149,7 +149,7 @@ class LocalFiles:
 
     def write_new(self, name: str, data: bytes) -> None:
         path = self.root / name
-        with open(path, "xb") as file:
+        with _named(path), open(path, "xb") as file:
             file.write(data)
         if path.stat().st_size != len(data):  # some network disks report a full disk only here
             raise OSError(errno.ENOSPC, "the file is shorter than what was written", str(path))
@@ -159,7 +159,10 @@ class LocalFiles:
         if path.is_dir():
             _sync_folder(path)
         else:
-            with open(path, "rb+") as file:  # Windows syncs only what is open for writing
+            with (
+                _named(path),
+                open(path, "rb+") as file,
+            ):  # Windows syncs only what is open for writing
                 os.fsync(file.fileno())
 
     def link_new(self, source: str, name: str) -> None:
@@ -196,9 +199,20 @@ def _sync_folder(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with _named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give an error of a call that knows a file by its descriptor the file's path."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextlib.contextmanager
@@ -214,7 +228,8 @@ def disk_errors(what: str) -> Iterator[None]:
             errno.EDQUOT: "Free some of your quota, then run the same command again: it resumes.",
         }.get(error.errno or 0, "Give a folder that can be written with --store.")
         reason = error.strerror or str(error)
-        raise StoreWriteError(f"Cannot write {what}: {reason}. {cure}") from error
+        name = f" ({error.filename})" if error.filename else ""
+        raise StoreWriteError(f"Cannot write {what}: {reason}{name}. {cure}") from error
 
 
 @contextlib.contextmanager
@@ -250,7 +265,7 @@ def publish(files: Files, name: str, data: bytes) -> bool:
     """
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        files.write_new(scratch, data)
+        _write_scratch(files, scratch, data)
         files.fsync(scratch)
         try:
             files.link_new(scratch, name)
@@ -264,11 +279,19 @@ def publish(files: Files, name: str, data: bytes) -> bool:
             files.remove(scratch)
 
 
+def _write_scratch(files: Files, scratch: str, data: bytes) -> None:
+    try:
+        files.write_new(scratch, data)
+    except FileNotFoundError:  # a copy of a store that lost its empty folders
+        files.make_folder("tmp")
+        files.write_new(scratch, data)
+
+
 def publish_copy(files: Files, name: str, data: bytes) -> None:
     """Give `name` to `data` even where another file has it: for copies that people read."""
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        files.write_new(scratch, data)
+        _write_scratch(files, scratch, data)
         files.fsync(scratch)
         files.rename(scratch, name)
         files.fsync(name.rpartition("/")[0])

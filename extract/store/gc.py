@@ -145,8 +145,11 @@ def collect(store: Store, garbage: Garbage) -> list[str]:
         contents = {
             name: store.files.read(name) for name in garbage.records if name.startswith("commits/")
         }
-        # Snapshots first: one that came back after a power cut must find its commits.
-        _remove(store.files, [n for n in garbage.records if n not in contents])
+        # Snapshots first, and their records before their items: what came back after a power cut
+        # must find what it names.
+        snapshots = [n for n in garbage.records if n not in contents]
+        _remove(store.files, [n for n in snapshots if n.endswith(".json")])
+        _remove(store.files, [n for n in snapshots if not n.endswith(".json")])
         _remove(store.files, list(contents))
         files, commits = _needed(store, store.snapshots.numbers())
         back = [name for name in contents if _digest(name) in commits]

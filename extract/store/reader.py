@@ -363,6 +363,11 @@ class Store:
                 f"python -m extract run IMAGES --store {self.path}"
             )
         numbers = self.snapshots.numbers()
+        if number is None and (lost := self.snapshots.lost()) is not None:
+            raise DamagedStoreError(
+                f"{self.path}: snapshot {lost} was damaged and set aside, and no run has taken its "
+                f"place. Type: python -m extract repair {self.path}"
+            )
         if not numbers:
             raise StoreError(
                 f"{self.path} has no sealed snapshot yet: its first run did not finish. Run the "

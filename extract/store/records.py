@@ -51,7 +51,10 @@ def _fits(data: bytes, body: Mapping[str, Any], check: object) -> bool:
     """Return whether a record has its self-check.
 
     A record as `seal` wrote it needs no second writing: without its self-check it is the very
-    text that was hashed. One that was reformatted since has the same facts.
+    text that was hashed. One that was reformatted since has the same facts. One that lacks its
+    last line feed was cut short.
     """
+    if not data.endswith(b"\n"):
+        return False
     text = data.rstrip(b"\n").replace(f'"self_check":"{check}",'.encode(), b"", 1)
     return hashlib.sha256(text).hexdigest() == check or digest_json(body) == check

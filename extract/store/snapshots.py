@@ -111,6 +111,17 @@ class Snapshots:
         found = [re.fullmatch(r"(\d{6,})\.json", name) for name in self._files.list("snapshots")]
         return sorted(int(match[1]) for match in found if match)
 
+    def lost(self) -> int | None:
+        """Return the number of a snapshot that was set aside and is newer than all that are left.
+
+        None where there is none. Until a run has taken its place, the newest that is left is an
+        older state of the store.
+        """
+        names = self._files.list("damaged")
+        aside = [re.fullmatch(r"\w+-snapshots-(\d{6,})\.json", name) for name in names]
+        lost = max((int(match[1]) for match in aside if match), default=0)
+        return lost if lost > max(self.numbers(), default=0) else None
+
     def read(self, number: int) -> SnapshotRecord:
         """Return one snapshot's record.
 
@@ -148,13 +159,17 @@ class Snapshots:
         return items
 
     def check_present(self, record: SnapshotRecord) -> None:
-        """Raise `DamagedStoreError` for a file that is missing or has another size."""
+        """Raise `DamagedStoreError` for a file that is missing, or not of the size of its rows."""
         for name, (size, _) in record.files.items():
             if (found := self._size(name)) != size:
                 raise damaged(name, f"has {found} bytes, expected {size}")
         for column in record.columns:
             for digest in column.digests:
                 self._size(commit_name(digest))
+            for ref in column.refs:
+                own = tuple(ref.row_shape) == column.row_shape
+                if not own or ref.rows * ref.grid.row_bytes > ref.size:
+                    raise damaged(record_name(record.number), f"claims rows that {ref.file} lacks")
 
     def _size(self, name: str) -> int:
         try:
@@ -189,7 +204,8 @@ class Snapshots:
 
     def _free_number(self) -> int:
         used = [re.match(r"(\d{6,})\.", name) for name in self._files.list("snapshots")]
-        return max((int(match[1]) for match in used if match), default=0) + 1
+        free = max((int(match[1]) for match in used if match), default=0) + 1
+        return max(free, self.lost() or 0)
 
 
 def follow(

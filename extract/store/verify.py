@@ -27,7 +27,7 @@ from extract.errors import DamagedStoreError, StoreError
 from extract.notebook import Shown
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_of, row_digests
-from extract.store.files import disk_errors, sha256
+from extract.store.files import disk_errors, read_errors, sha256
 from extract.store.header import FOLDERS
 from extract.store.reader import Store
 from extract.store.snapshots import (
@@ -93,6 +93,11 @@ def verify(
     Raises:
         StoreError: If there is no store.
     """
+    with read_errors(str(path)):
+        return _verify(path, progress, quick)
+
+
+def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool) -> Verdict:
     store = Store.at(path)
     verdict = Verdict()
     head = _checked(verdict, header.NAME, lambda: header.read(store.files))
@@ -101,11 +106,18 @@ def verify(
             raise StoreError(f"{path} is not a store: it has no {header.NAME}")
         verdict.problems[header.NAME] = "is missing; the next run writes it again"
     good = _verify_commits(store, verdict, progress, quick)
-    for digest, commit in good.items():
-        if head is not None and commit.recipe_key != head.recipe.key:
-            verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
+    strangers = [d for d, c in good.items() if head is not None and c.recipe_key != head.recipe.key]
+    if strangers and len(strangers) == len(good):
+        verdict.problems[header.NAME] = (
+            "has another recipe than every shard: it is of another store"
+        )
+        strangers = []
+    for digest in strangers:
+        verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
     for number in store.snapshots.numbers():
         _verify_snapshot(store, verdict, number, good, quick)
+    if (lost := store.snapshots.lost()) is not None:
+        verdict.problems[record_name(lost)] = "was set aside, and no run has taken its place"
     _verify_copy(store, verdict)
     for name in _foreign(Path(path), store):
         verdict.problems[name] = "is foreign: no file of a store has this name"
@@ -119,7 +131,7 @@ def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
     A shard and its record go together, so that a run computes its rows again; so do a snapshot
     and its items.
     """
-    store, moved = Store.at(path), []
+    store = Store.at(path)
     problems = list(problems)
     partners = {c.ref.file: commits.name_of(d) for d, c in readable_commits(store).items()}
     partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
@@ -128,12 +140,27 @@ def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
     names |= dict.fromkeys(_hopeless_snapshots(store))
     with disk_errors("what is set aside"):
         header.make_folders(store.files)
-        for name in names:
-            if os.path.lexists(Path(path) / name):
-                aside = f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
-                store.files.rename(name, aside)
-                moved.append(name)
+        moved = [name for name in names if os.path.lexists(Path(path) / name)]
+        plain = [name for name in moved if _is_plain(Path(path) / name)]
+        for name in plain:
+            store.files.link_new(name, _aside(name))
+        store.files.fsync("damaged")  # whatever a power cut leaves, it was damaged: see `lost`
+        for name in moved:
+            if name in plain:
+                store.files.remove(name)
+            else:
+                store.files.rename(name, _aside(name))
+        for folder in sorted({name.rpartition("/")[0] for name in moved}):
+            store.files.fsync(folder)
     return moved
+
+
+def _aside(name: str) -> str:
+    return f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _hopeless_snapshots(store: Store) -> Iterator[str]:
@@ -145,7 +172,7 @@ def _hopeless_snapshots(store: Store) -> Iterator[str]:
     for number in store.snapshots.numbers()[:-1]:
         try:
             record = store.snapshots.read(number)
-        except StoreError:
+        except (StoreError, OSError):
             continue
         if not {digest for column in record.columns for digest in column.digests} <= there:
             yield from (record_name(number), items_name(number))
@@ -157,7 +184,7 @@ def readable_commits(store: Store) -> dict[str, Commit]:
     for digest in records.digests():
         try:
             found[digest] = records.read(digest)
-        except StoreError:
+        except (StoreError, OSError):
             continue
     return found
 
@@ -321,6 +348,10 @@ def _leftovers(store: Store, verdict: Verdict, good: dict[str, Commit]) -> None:
     loose = [n for n in loose if n not in committed and n not in verdict.problems]
     if loose:
         verdict.notes.append(f"{len(loose)} shards without a record, from a run that was stopped")
+    tables = {items_name(number) for number in store.snapshots.numbers()}
+    alone = [f"snapshots/{n}" for n in store.files.list("snapshots") if n.endswith(".parquet")]
+    for name in sorted(set(alone) - tables):
+        verdict.notes.append(f"{name} is without its record: a run was stopped, or it was removed")
     for folder, what in (("tmp", "scratch files"), ("damaged", "files set aside")):
         if names := store.files.list(folder):
             verdict.notes.append(f"{len(names)} {what} in {folder}/")

@@ -3,6 +3,7 @@
 The backbone is arithmetic here (`fake_backbone`), so that the pipeline alone is under test.
 """
 
+import errno
 import itertools
 import os
 import shutil
@@ -14,7 +15,14 @@ import pytest
 
 import extract
 from extract.api import extract_features
-from extract.errors import BackboneError, FeatureError, InputError, StaleStoreError, StoreWriteError
+from extract.errors import (
+    BackboneError,
+    FeatureError,
+    InputError,
+    StaleStoreError,
+    StoreError,
+    StoreWriteError,
+)
 from extract.known import Known
 from extract.plan import Settings
 from extract.progress import Silent
@@ -549,6 +557,21 @@ def test_a_disk_that_cannot_be_written_is_one_line(photos):
     with pytest.raises(StoreWriteError, match=r"^Cannot write the store: No space"):
         simulated_run(photos, files)
     assert files.now == {}
+
+
+@pytest.mark.parametrize("name", ["probes/ours-plain.png", "commits/"])
+def test_a_disk_that_fails_while_a_run_reads_is_one_line(photos, name):
+    files = SimulatedFiles()
+    real = files.read
+
+    def read(asked):
+        if asked.startswith(name):
+            raise OSError(errno.EIO, "Input/output error", asked)
+        return real(asked)
+
+    files.read = read
+    with pytest.raises(StoreError, match=f"Cannot .*Input/output error .{name}"):
+        simulated_run(photos, files)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import extract
-from extract.errors import StoreError
+from extract.errors import DamagedStoreError, StoreError
 from extract.reading import image_key
 from extract.repairing import repair
-from extract.store.verify import verify
+from extract.store.verify import set_aside, verify
 from tests.helpers import tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -155,6 +155,18 @@ def test_without_the_header_the_run_that_made_the_store_is_asked_for(store):
     assert verify(store).is_sound
 
 
+def test_the_header_of_another_store_does_not_make_its_shards_strangers(store, tmp_path):
+    """One file is wrong, and not all the others: nothing is computed by the wrong recipe."""
+    photos, shards = store.with_name("photos"), tree(store / "shards")
+    extract.run(photos, tmp_path / "other", backbone="digits", image_size=16)
+    (store / "store.json").write_bytes((tmp_path / "other" / "store.json").read_bytes())
+    done = repair(store)
+
+    assert done.moved == ["store.json"]
+    assert done.todo.endswith(f"python -m extract run IMAGES --store {store}")
+    assert tree(store / "shards") == shards
+
+
 def test_a_damaged_newest_snapshot_is_made_from_the_folder_not_from_an_older_one(store, picture):
     picture(store.with_name("photos") / "cats" / "new.png", seed=5)
     extract.run(store.with_name("photos"), backbone="digits", image_size=32)
@@ -164,6 +176,35 @@ def test_a_damaged_newest_snapshot_is_made_from_the_folder_not_from_an_older_one
 
     assert (done.problems, done.extracted) == ({}, 0)
     assert extract.open_store(store).items_digest == items
+
+
+def test_a_repair_that_was_stopped_never_leaves_an_older_state_as_the_newest(store, picture):
+    """Stopped after the damaged snapshot went aside, before the run sealed another one."""
+    picture(store.with_name("photos") / "cats" / "new.png", seed=5)
+    extract.run(store.with_name("photos"), backbone="digits", image_size=32)
+    items = extract.open_store(store).items_digest
+    flip(store / "snapshots" / "000002.json")
+    set_aside(store, verify(store).problems)
+
+    with pytest.raises(DamagedStoreError, match="snapshot 2 was damaged and set aside.* repair"):
+        extract.open_store(store)
+    assert "snapshots/000002.json" in verify(store).problems
+    assert extract.open_store(store, 1).number == 1
+    assert repair(store).problems == {}
+    assert extract.open_store(store).items_digest == items
+
+
+def test_a_new_snapshot_takes_the_place_of_all_that_were_set_aside(store, picture):
+    for seed in (5, 6):
+        picture(store.with_name("photos") / "cats" / f"{seed}.new.png", seed=seed)
+        extract.run(store.with_name("photos"), backbone="digits", image_size=32)
+    for number in (2, 3):
+        flip(store / "snapshots" / f"00000{number}.json")
+    repair(store)
+
+    assert verify(store).is_sound
+    assert extract.open_store(store).number >= 3
+    assert extract.open_store(store).items.num_rows == 16
 
 
 def test_what_no_run_can_bring_back_is_given_up_with_its_old_snapshot(store):

@@ -1,6 +1,8 @@
 """A model on disk is what was saved, or an error that says what is wrong with it."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +131,28 @@ def test_arrays_with_pickled_objects_are_refused(saved, tmp_path):
 
     rewritten(saved, files={WEIGHTS: [len(data), sha256(data)]})
     with pytest.raises(DamagedModelError, match="Object arrays cannot be loaded"):
+        load(saved)
+
+
+def npy(shape):
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape},), }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(npy(1 << 40), "MemoryError|cannot be read"), (npy(1 << 20) + bytes(8 << 20), "inflates")],
+    ids=["claims", "inflates"],
+)
+def test_arrays_that_claim_or_take_more_than_their_file_are_refused(saved, data, words):
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("kernel_0.npy", data)
+    (saved / WEIGHTS).write_bytes(sink.getvalue())
+    from extract.store.files import sha256
+
+    rewritten(saved, files={WEIGHTS: [len(sink.getvalue()), sha256(sink.getvalue())]})
+    with pytest.raises(DamagedModelError, match=words):
         load(saved)
 
 

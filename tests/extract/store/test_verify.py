@@ -62,8 +62,12 @@ FILES = [
 ]
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 @pytest.mark.parametrize(
-    "damage", [flip, lambda path: path.write_bytes(b"")], ids=["flip", "empty"]
+    "damage", [flip, cut, lambda p: p.write_bytes(b"")], ids=["flip", "cut", "empty"]
 )
 @pytest.mark.parametrize("pattern", FILES)
 def test_every_altered_file_is_named(store, pattern, damage):
@@ -85,6 +89,17 @@ def test_every_missing_file_is_named(store, pattern):
             extract.open_store(store)
     else:
         assert path.relative_to(store).as_posix() in problems
+
+
+def test_a_record_of_a_snapshot_that_went_away_leaves_a_note(store, picture):
+    """Nothing else in a store knows of it: gc takes records away, too, and their items after."""
+    picture(store.with_name("photos") / "cats" / "new.png", seed=3)
+    rerun(store)
+    (store / "snapshots" / "000002.json").unlink()
+
+    assert verify(store).notes == [
+        "snapshots/000002.items.parquet is without its record: a run was stopped, or it was removed"
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["shards/*.zshard", "commits/*.json"])
@@ -159,6 +174,20 @@ def test_a_store_without_its_empty_folders_goes_on(store, picture):
     assert rerun(store).extracted == 1
     (store / "damaged").rmdir()
     assert repair(store) == []
+    assert verify(store).is_sound
+
+
+def test_a_store_without_its_empty_folders_is_relabeled_and_compacted(store, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\ncats/0.png,dogs\n")
+    one(store.with_name("photos"), "cats/3.png").unlink()
+    rerun(store)
+    for change in (
+        lambda: extract.relabel(store, tmp_path / "labels.csv"),
+        lambda: extract.gc(store, compact=True, older_than="0", yes=True),
+    ):
+        for name in ("tmp", "damaged"):
+            shutil.rmtree(store / name, ignore_errors=True)
+        change()
     assert verify(store).is_sound
 
 
@@ -251,7 +280,7 @@ def reseal(path, **changes):
     facts = json.loads(path.read_text())
     facts.pop("self_check")
     facts |= changes
-    path.write_text(json.dumps({**facts, "self_check": digest_json(facts)}))
+    path.write_text(json.dumps({**facts, "self_check": digest_json(facts)}) + "\n")
 
 
 @pytest.mark.parametrize("changes", [{"format": "2.0"}, {"flags": ["views"]}])
@@ -270,6 +299,21 @@ def test_a_record_that_was_sealed_anew_with_a_lie_is_noticed(store):
     reseal(path, row_digests=facts["row_digests"][::-1])
 
     assert path.relative_to(store).as_posix() in verify(store).problems
+
+
+@pytest.mark.parametrize("what", ["rows", "row_shape"])
+def test_a_snapshot_that_claims_more_rows_than_its_shards_hold_is_refused(store, what):
+    """Sealed anew by somebody who knows the format: no memory is taken for it."""
+    path = store / "snapshots" / "000001.json"
+    columns = json.loads(path.read_text())["columns"]
+    if what == "rows":
+        columns[0]["shards"][0]["rows"] = 1 << 40
+    else:
+        columns[0]["row_shape"] = [1 << 40]
+    reseal(path, columns=columns)
+
+    with pytest.raises(DamagedStoreError, match="000001.json claims rows that shards/.* lacks"):
+        extract.open_store(store).load(None)
 
 
 def test_what_is_no_store_is_one_line(tmp_path):
