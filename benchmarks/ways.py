@@ -105,7 +105,7 @@ def size_of(place: Path) -> int:
     return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
 
 
-def joined(parts: Sequence[Finished], work: Sequence[str] = ()) -> dict[str, Any]:
+def joined(parts: Sequence[Finished]) -> dict[str, Any]:
     """Return what some processes came to together."""
     peaks = [part.peak_bytes for part in parts if part.peak_bytes is not None]
     return {
@@ -132,7 +132,8 @@ class Ways:
     def in_graph(self) -> Row:
         """Train with the backbone in the graph."""
         setup = self.setup
-        weights = ["--random-weights"] if setup.weights == "random" else ["--weights", setup.weights]
+        random = setup.weights == "random"
+        weights = ["--random-weights"] if random else ["--weights", setup.weights]
         words = [
             *("-m", "benchmarks.clocked", SCRIPTS / "plain_script.py", setup.data, *weights),
             *("--backbone", entry(setup.backbone).class_name),
