@@ -65,10 +65,20 @@ def draw(
 
 
 def _label(axes: Any, title: str, x: str, y: str, log_x: bool, log_y: bool) -> None:
-    if log_x:
-        axes.set_xscale("log")
-    if log_y:
-        axes.set_yscale("log")
+    from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
+
+    plain = StrMethodFormatter("{x:,g}")
+    for axis, log, scale in (
+        (axes.xaxis, log_x, axes.set_xscale),
+        (axes.yaxis, log_y, axes.set_yscale),
+    ):
+        if log:
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(plain)
+            axis.set_minor_formatter("")
+    if not log_x:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

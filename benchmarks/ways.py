@@ -6,6 +6,7 @@
 - b again   the same into a new store, once the backbone has been converted
 - b cached  `heads fit` alone, on the store that is there
 - b epochs  `heads fit` of the head of (a), by Keras' optimizer for as many epochs, on that store
+- b many    the same for `Setup.many_epochs`, which in the graph would take too long to measure
 - b sweep   `heads sweep` of many heads at once, on that store
 - c         `finetune run` of the whole backbone, from extraction to the tuned model
 - d         `finetune run` of its top on activations that are extracted once, likewise
@@ -45,6 +46,8 @@ class Setup:
     """Or "random", or a file."""
     image_size: int = 224
     epochs: int = 10
+    many_epochs: int = 50
+    """Measured on features; reckoned in the graph."""
     heads: int = 20
     """How many are tried."""
     optimizer: str = "rmsprop"
@@ -193,13 +196,11 @@ class Ways:
 
     def epochs(self) -> Row:
         """Train the head of the graph on the store, as many epochs."""
-        setup = self.setup
-        facts = {
-            **{"optimizer": setup.optimizer, "learning_rate": setup.learning_rate},
-            **{"batch_size": 32, "epochs": setup.epochs, "early_stopping": "none"},
-        }
-        options = [word for key, value in facts.items() for word in ("--set", f"{key}={value}")]
-        return self._head("epochs", ["--estimator", "linear", *options])
+        return self._head("epochs", self._like_the_graph(self.setup.epochs))
+
+    def many(self) -> Row:
+        """Train the head of the graph on the store, for many epochs."""
+        return self._head("many", self._like_the_graph(self.setup.many_epochs))
 
     def sweep(self) -> Row:
         """Try many heads on the store."""
@@ -254,6 +255,15 @@ class Ways:
             test=self._test(store.with_suffix(".head")),
             curve=[(found["seconds"], accuracy)],
         )
+
+    def _like_the_graph(self, epochs: int) -> list[str]:
+        setup = self.setup
+        facts = {
+            **{"optimizer": setup.optimizer, "learning_rate": setup.learning_rate},
+            **{"batch_size": 32, "epochs": epochs, "early_stopping": "none"},
+        }
+        options = [word for key, value in facts.items() for word in ("--set", f"{key}={value}")]
+        return ["--estimator", "linear", *options]
 
     def _head(self, name: str, options: Sequence[str]) -> Row:
         model = self.folder / f"{name}.head"

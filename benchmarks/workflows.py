@@ -38,12 +38,13 @@ WAYS = {
     "again": "b: the same, backbone converted",
     "cached": "b: head alone, features cached",
     "epochs": "b: head of (a), features cached",
+    "many": "b: the same for many epochs",
     "sweep": "b: heads tried, features cached",
     "full": "c: fine-tuning in full",
     "suffix": "d: fine-tuning of the top, cached",
 }
 GOALS = {"first": 7.0, "again": 12.0}
-MANY_EPOCHS, MANY_EPOCHS_GOAL = 50, 35.0
+MANY_EPOCHS_GOAL = 35.0
 HEADS_GOAL = 100.0
 MARGIN = 0.005
 TINY = Setup(
@@ -53,6 +54,7 @@ TINY = Setup(
     weights="random",
     image_size=32,
     epochs=2,
+    many_epochs=4,
     heads=3,
     tuned_epochs=1,
 )
@@ -96,15 +98,14 @@ def pays(facts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def many_epochs(facts: Mapping[str, Any]) -> float:
-    """Return how often faster 50 epochs are on features, the backbone converted.
+    """Return how often faster many epochs are on features, the backbone converted.
 
-    In the graph they are reckoned; a head on features is counted as if all its work were epochs.
+    In the graph they are reckoned; on features they were measured.
     """
     rows = facts["rows"]
-    head, extra = rows["epochs"], (MANY_EPOCHS - facts["epochs"]) / facts["epochs"]
     extraction = rows["again"]["seconds"] - rows["cached"]["seconds"]
-    ours = extraction + head["seconds"] + extra * head["work_seconds"]
-    return float(in_graph_seconds(facts, MANY_EPOCHS) / ours)
+    ours = extraction + rows["many"]["seconds"]
+    return float(in_graph_seconds(facts, facts["many_epochs"]) / ours)
 
 
 def many_heads(facts: Mapping[str, Any]) -> float:
@@ -120,7 +121,7 @@ def table(facts: Mapping[str, Any]) -> Grid:
     grid = Grid(
         f"{facts['data']}, {facts['backbone']} {_said(facts['arguments'])} at "
         f"{facts['image_size']} pixels, {facts['weights']} weights, {facts['epochs']} epochs in "
-        f"the graph, {facts['tuned_epochs']} of fine-tuning, {facts['heads']} heads tried",
+        f"the graph, {facts['many_epochs']} many, {facts['tuned_epochs']} of fine-tuning, {facts['heads']} heads tried",
         ("way", "s, processes", "s, work", "MB, peak", "MB, disk", "images", "validation", "test"),
     )
     for name, row in facts["rows"].items():
@@ -164,8 +165,8 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"{WAYS[name]}: {ratio:.1f} x faster than {epochs} epochs in the graph "
                      f"(10 epochs: at least {goal:.0f})")  # fmt: skip
     lines.append(
-        f"{MANY_EPOCHS} epochs, reckoned from the measured epoch: {many_epochs(facts):.1f} x "
-        f"faster with a converted backbone (at least {MANY_EPOCHS_GOAL:.0f})"
+        f"{facts['many_epochs']} epochs: {many_epochs(facts):.1f} x faster with a converted "
+        f"backbone, those in the graph reckoned from {epochs} (50: at least {MANY_EPOCHS_GOAL:.0f})"
     )
     lines.append(
         f"{facts['heads']} heads tried: {many_heads(facts):.0f} x faster than as many runs in the "
@@ -201,15 +202,15 @@ def draw(facts: Mapping[str, Any], path: Path) -> list[Path]:
 
 def _cost_of_epochs(facts: Mapping[str, Any], path: Path, what: str) -> list[Path]:
     rows, measured = facts["rows"], facts["epochs"]
-    steps = range(1, max(MANY_EPOCHS, measured) + 1)
-    head = rows["epochs"]
-    start, one = head["seconds"] - head["work_seconds"], head["work_seconds"] / measured
+    steps = range(1, max(facts["many_epochs"], measured) + 1)
+    fewer, more = rows["epochs"]["seconds"], rows["many"]["seconds"]
+    one = max(0.0, (more - fewer) / (facts["many_epochs"] - measured))
     series = {"a: in the graph, measured": [(measured, rows["in_graph"]["seconds"])]}
     series["a: reckoned from the median epoch"] = [(n, in_graph_seconds(facts, n)) for n in steps]
     for name in ("first", "again"):
         extraction = rows[name]["seconds"] - rows["cached"]["seconds"]
         text = f"{WAYS[name]}; epochs reckoned"
-        series[text] = [(n, extraction + start + n * one) for n in steps]
+        series[text] = [(n, extraction + fewer + (n - measured) * one) for n in steps]
     series[WAYS["fifteen_lines"]] = [(n, rows["fifteen_lines"]["seconds"]) for n in steps]
     return pictures.draw(
         path,
