@@ -121,7 +121,8 @@ def table(facts: Mapping[str, Any]) -> Grid:
     grid = Grid(
         f"{facts['data']}, {facts['backbone']} {_said(facts['arguments'])} at "
         f"{facts['image_size']} pixels, {facts['weights']} weights, {facts['epochs']} epochs in "
-        f"the graph, {facts['many_epochs']} many, {facts['tuned_epochs']} of fine-tuning, {facts['heads']} heads tried",
+        f"the graph, {facts['many_epochs']} many, {facts['tuned_epochs']} of fine-tuning, "
+        f"{facts['heads']} heads tried",
         ("way", "s, processes", "s, work", "MB, peak", "MB, disk", "images", "validation", "test"),
     )
     for name, row in facts["rows"].items():
