@@ -52,7 +52,20 @@ def command(module: str, words: Sequence[str]) -> str:
 
 def load(folder: Path) -> dict[str, dict[str, Any]]:
     """Return name → record of all runs in a folder, sorted by name."""
+    return {path.stem: _record(path) for path in sorted(folder.glob("*.json"))}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Read a record; what a benchmark printed itself is the machine and its facts in one object."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if "facts" in found:
+        return dict(found)
+    benchmark = path.stem.partition("-")[0]
     return {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.json"))
+        "benchmark": benchmark,
+        "command": f"python -m benchmarks.{benchmark}",
+        "machine": found.pop("machine"),
+        "load_before": None,
+        "load_after": None,
+        "facts": found,
     }
