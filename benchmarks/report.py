@@ -22,6 +22,7 @@ from benchmarks import (
     bench_heads,
     bench_store,
     results,
+    tutorials,
     workflows,
 )
 from benchmarks.tables import Grid
@@ -48,6 +49,7 @@ def verdicts_of_heads(facts: Record) -> list[str]:
 
 TITLES: Mapping[str, str] = {
     "workflows": "Both workflows side by side",
+    "tutorials": "Recipes that people start from",
     "bench_store": "Reading and checking stores",
     "bench_extract": "Extraction",
     "bench_heads": "Heads",
@@ -55,6 +57,7 @@ TITLES: Mapping[str, str] = {
 }
 VERDICTS: Mapping[str, Callable[[Record], list[str]]] = {
     "workflows": workflows.verdict,
+    "tutorials": tutorials.verdict,
     "bench_store": bench_store.verdict,
     "bench_extract": lambda facts: bench_extract.verdict(dict(facts)),
     "bench_heads": verdicts_of_heads,
@@ -62,9 +65,13 @@ VERDICTS: Mapping[str, Callable[[Record], list[str]]] = {
 }
 TABLES: Mapping[str, Callable[[Record], list[Grid]]] = {
     "workflows": lambda facts: [workflows.table(facts)],
+    "tutorials": tutorials.tables,
     "bench_store": bench_store.tables,
 }
-PICTURES: Mapping[str, Callable[[Record, Path], list[Path]]] = {"workflows": workflows.draw}
+PICTURES: Mapping[str, tuple[tuple[str, ...], Callable[[Record, Path], list[Path]]]] = {
+    "workflows": (("time", "epochs", "heads"), workflows.draw),
+    "tutorials": (("curves",), tutorials.draw),
+}
 
 
 def document(records: Mapping[str, Record], folder: Path | None = None) -> str:
@@ -94,11 +101,10 @@ def section(name: str, record: Record, folder: Path | None) -> list[str]:
         parts += [grid.markdown() for grid in TABLES[benchmark](facts)]
     parts.append("\n".join(f"- {line}" for line in VERDICTS[benchmark](facts)))
     if benchmark in PICTURES:
-        parts += [
-            f"![{picture}](results/{name}-{picture}.png)" for picture in ("time", "epochs", "heads")
-        ]
+        pictures, draw = PICTURES[benchmark]
+        parts += [f"![{picture}](results/{name}-{picture}.png)" for picture in pictures]
         if folder is not None:
-            PICTURES[benchmark](facts, folder / name)
+            draw(facts, folder / name)
     return parts
 
 

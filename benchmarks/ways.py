@@ -54,11 +54,13 @@ class Setup:
     learning_rate: float = 1e-3
     plain: Sequence[str] = ()
     """Further options of `benchmarks.plain_script`."""
-    unfreeze: str = "20%"
-    """What (d) trains of the backbone."""
+    unfreeze: Sequence[str] = ("20%",)
+    """What (d) trains of the backbone; several are tried, and the best is kept."""
     tuned_epochs: int = TUNED_EPOCHS
     tuned_options: Sequence[str] = ()
     """Further options of `finetune run`."""
+    full_options: Sequence[str] = ()
+    """Further ones of (c) alone."""
 
     @property
     def splits(self) -> dict[str, str]:
@@ -90,6 +92,8 @@ class Row:
     curve: list[tuple[float, float]] = field(default_factory=list)
     """(seconds since the start, validation accuracy)."""
     epoch_seconds: float | None = None
+    training: list[float] = field(default_factory=list)
+    """Training accuracy of each epoch, in the graph."""
 
 
 @contextmanager
@@ -123,6 +127,19 @@ def joined(parts: Sequence[Finished]) -> dict[str, Any]:
     }
 
 
+def plain_words(setup: Setup) -> list[object]:
+    """Return the command of `benchmarks.plain_script` for a setup, without its further options."""
+    random = setup.weights == "random"
+    weights = ["--random-weights"] if random else ["--weights", setup.weights]
+    return [
+        *("-m", "benchmarks.clocked", SCRIPTS / "plain_script.py", setup.data, *weights),
+        *("--backbone", entry(setup.backbone).class_name),
+        *("--arguments", json.dumps(dict(setup.arguments)), "--size", setup.image_size),
+        *("--optimizer", setup.optimizer, "--learning-rate", setup.learning_rate),
+        *("--epochs", setup.epochs),
+    ]
+
+
 class Ways:
     """The ways of one setup, in one scratch folder; later ones use what earlier ones made."""
 
@@ -135,16 +152,7 @@ class Ways:
     def in_graph(self) -> Row:
         """Train with the backbone in the graph."""
         setup = self.setup
-        random = setup.weights == "random"
-        weights = ["--random-weights"] if random else ["--weights", setup.weights]
-        words = [
-            *("-m", "benchmarks.clocked", SCRIPTS / "plain_script.py", setup.data, *weights),
-            *("--backbone", entry(setup.backbone).class_name),
-            *("--arguments", json.dumps(dict(setup.arguments)), "--size", setup.image_size),
-            *("--optimizer", setup.optimizer, "--learning-rate", setup.learning_rate),
-            *("--epochs", setup.epochs, *setup.plain),
-        ]
-        done = run(words)
+        done = run([*plain_words(setup), *setup.plain])
         facts, before = done.facts, done.seconds - done.facts["work_seconds"]
         ends = facts["epochs_done"]
         each = np.diff([facts["fit_begun"], *ends])[: setup.epochs]
@@ -157,6 +165,7 @@ class Ways:
             test=facts.get("test_accuracy"),
             curve=list(zip((before + end for end in ends), facts["val_accuracies"], strict=True)),
             epoch_seconds=float(np.median(each)),
+            training=facts["accuracies"],
         )
 
     def fifteen_lines(self) -> Row:
@@ -222,7 +231,7 @@ class Ways:
 
     def full(self) -> Row:
         """Fine-tune the whole backbone, images in."""
-        return self._tuned("full", "all")
+        return self._tuned("full", ["all"], self.setup.full_options)
 
     def suffix(self) -> Row:
         """Fine-tune the top on activations that are extracted once."""
@@ -284,12 +293,13 @@ class Ways:
             return None
         return float(self._run("heads", "evaluate", model, "--split", "test").facts["accuracy"])
 
-    def _tuned(self, mode: str, unfreeze: str) -> Row:
+    def _tuned(self, mode: str, unfreeze: Sequence[str], options: Sequence[str] = ()) -> Row:
         setup, out = self.setup, self.folder / f"{mode}.tuned"
         done = self._run(
             *("finetune", "run", self.store, "--head", self.store.with_suffix(".head")),
-            *("--out", out, "--mode", mode, "--unfreeze", unfreeze),
-            *("--epochs", setup.tuned_epochs, *setup.tuned_options),
+            *("--out", out, "--mode", mode, "--epochs", setup.tuned_epochs),
+            *(word for text in unfreeze for word in ("--unfreeze", text)),
+            *(*setup.tuned_options, *options),
         )
         parts = [*self._made["again"], done]
         found = joined(parts)
