@@ -2,7 +2,7 @@
 
 `ru_maxrss` of a child begins at what its parent held when it was forked, so a small child of a
 large benchmark looks large. VmHWM of /proc is the child's own; it only grows, so that looking at
-it every 20 ms misses the growth of the last 20 ms alone. Elsewhere than on Linux it is not known.
+it every 100 ms misses the growth of the last 100 ms alone. Elsewhere than on Linux it is not known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LOOK_EVERY = 0.02  # seconds
+LOOK_EVERY = 0.1  # seconds
 
 
 @dataclass(frozen=True)
