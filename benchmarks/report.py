@@ -22,6 +22,7 @@ from benchmarks import (
     bench_heads,
     bench_store,
     results,
+    scaling,
     tutorials,
     workflows,
 )
@@ -133,6 +134,19 @@ def gpu(records: Mapping[str, Record]) -> Grid:
     return grid
 
 
+def stored() -> dict[str, dict[str, Any]]:
+    """Return the runs that are kept."""
+    return results.load(results.FOLDER)
+
+
+def scaling_document(records: Mapping[str, Record]) -> str:
+    """Return docs/scaling.md."""
+    record = records.get("scaling")
+    if record is None:
+        return "# How it scales\n\nNot measured: no run of `python -m benchmarks.scaling`.\n"
+    return scaling.document(record, origin(record))
+
+
 def readme(records: Mapping[str, Record]) -> str:
     """Return the README's paragraphs on benchmarks, with their markers."""
     lines = []
@@ -188,7 +202,9 @@ def main() -> None:
     """Write everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.parse_args()
-    records = results.load(results.FOLDER)
+    records = stored()
+    scales = ROOT / "docs" / "scaling.md"
+    scales.write_text(scaling_document(records), encoding="utf-8")
     target = ROOT / "benchmarks" / "RESULTS.md"
     target.write_text(document(records, results.FOLDER), encoding="utf-8")
     path = ROOT / "README.md"

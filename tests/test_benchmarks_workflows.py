@@ -1,5 +1,6 @@
 """Both workflows on pictures made on the spot, in this process, which saves starts of others."""
 
+import dataclasses
 import json
 import sys
 import warnings
@@ -7,9 +8,21 @@ from importlib import import_module
 
 import pytest
 
-from benchmarks import clocked, pictures, processes, results, ways, workflows
+from benchmarks import (
+    clocked,
+    pictures,
+    plain_script,
+    processes,
+    results,
+    tutorials,
+    ways,
+    workflows,
+    wrong_scale,
+)
 from benchmarks.processes import BenchmarkError, Finished
+from benchmarks.recipes import RECIPES
 from benchmarks.tiny import paint
+from finetune.options import Options
 
 
 @pytest.fixture
@@ -27,10 +40,13 @@ def in_this_process(monkeypatch, capsys):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # scripts are as people write them
                     clocked.main(rest[0], rest[1:])
+            elif module == "benchmarks.wrong_scale":
+                wrong_scale.save(rest[0], rest[1], int(rest[2]), json.loads(rest[3]))
             else:
                 with pytest.raises(SystemExit) as ended:
                     import_module(f"{module}.cli").main()
-                assert not ended.value.code, capsys.readouterr().err
+                if ended.value.code:
+                    raise BenchmarkError(f"it: {capsys.readouterr().err.splitlines()[-1]}")
             return Finished(1.0, None, json.loads(capsys.readouterr().out.splitlines()[-1]))
 
     monkeypatch.setattr(ways, "run", run)
@@ -114,3 +130,48 @@ def test_equal_numbers_give_equal_pictures(tmp_path):
 
     for kind in ("png", "svg"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+
+
+def test_a_recipe_is_run_and_its_wrong_scale_is_caught(tmp_path, in_this_process, capsys):
+    setup = RECIPES["many-classes"].tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    facts = tutorials.measure("many-classes", setup, "noise", ["in_graph"])
+    tutorials.report(facts, tmp_path / "out", 0.0)
+    told = tutorials.verdict(results.load(tmp_path / "out")["tutorials-many-classes"]["facts"])
+
+    assert facts["wrong"]["caught"]
+    assert "scaled twice, in rescaling" in facts["wrong"]["message"]
+    assert [text.partition(":")[0] for text in told[:2]] == ["source", "ran"]
+    assert told[2] == "random weights: no accuracy is claimed"
+    assert "caught by `extract run` after" in told[-1]
+    assert facts["published"]["validation with the wrong scale"] == ".0206"
+    assert len(facts["rows"]["in_graph"]["training"]) == 2  # an epoch of the head, one of all
+    assert (tmp_path / "out" / "tutorials-many-classes-curves.svg").is_file()
+
+
+def test_a_loop_of_ones_own_trains(tmp_path, in_this_process):
+    setup = RECIPES["custom-loop"].tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    facts = workflows.measure(setup, ["in_graph"])
+
+    assert len(facts["rows"]["in_graph"]["curve"]) == 2
+    assert "--loop" in RECIPES["custom-loop"].setup.plain
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_where_it_is_from_and_what_stands_in(name, tmp_path):
+    recipe = RECIPES[name]
+    words = tutorials.parse(["--shared", str(tmp_path), "--only", name])
+    setup, ran = tutorials.setup_of(name, words)
+    official, _ = tutorials.setup_of(name, tutorials.parse(["--data", str(tmp_path)]))
+
+    assert recipe.source
+    assert recipe.published
+    assert "MobileNetV2 0.35" in ran
+    assert (setup.backbone, setup.weights) == ("mobilenet_v2", "imagenet")
+    assert (official.backbone, official.image_size) == (
+        recipe.setup.backbone,
+        recipe.setup.image_size,
+    )
+    plain_script.parse([str(tmp_path), *setup.plain])  # every option is one of the script
+    options = [word for word in (*setup.tuned_options, *setup.full_options) if word[:2] == "--"]
+    fields = {field.name for field in dataclasses.fields(Options)}
+    assert {option[2:].replace("-", "_") for option in options} <= fields
