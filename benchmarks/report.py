@@ -21,6 +21,7 @@ from benchmarks import (
     bench_finetune,
     bench_heads,
     bench_store,
+    everyday,
     results,
     scaling,
     tutorials,
@@ -50,6 +51,7 @@ def verdicts_of_heads(facts: Record) -> list[str]:
 
 TITLES: Mapping[str, str] = {
     "workflows": "Both workflows side by side",
+    "everyday": "The script of fifteen lines, and what we add to it",
     "tutorials": "Recipes that people start from",
     "bench_store": "Reading and checking stores",
     "bench_extract": "Extraction",
@@ -58,6 +60,7 @@ TITLES: Mapping[str, str] = {
 }
 VERDICTS: Mapping[str, Callable[[Record], list[str]]] = {
     "workflows": workflows.verdict,
+    "everyday": everyday.verdict,
     "tutorials": tutorials.verdict,
     "bench_store": bench_store.verdict,
     "bench_extract": lambda facts: bench_extract.verdict(dict(facts)),
@@ -66,6 +69,7 @@ VERDICTS: Mapping[str, Callable[[Record], list[str]]] = {
 }
 TABLES: Mapping[str, Callable[[Record], list[Grid]]] = {
     "workflows": lambda facts: [workflows.table(facts)],
+    "everyday": everyday.tables,
     "tutorials": tutorials.tables,
     "bench_store": bench_store.tables,
 }
