@@ -143,7 +143,7 @@ def _rows(place: Path) -> int:
 def in_splits(flat: Path, folder: Path) -> Path:
     """Copy files into train/ and validation/ over two class folders, as the script wants them."""
     for number, path in enumerate(sorted(p for p in flat.iterdir() if p.is_file())):
-        split, label = ("train", "validation")[number % 4 == 3], "ab"[number % 2]
+        split, label = ("train", "validation")[number % 4 > 1], "ab"[number % 2]
         place = folder / split / label
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place / path.name)

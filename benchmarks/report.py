@@ -40,6 +40,7 @@ Written by `python -m benchmarks.report` from the JSON of runs in `benchmarks/re
 its command, its machine, and how many processes wanted a processor before and after it (the load
 average of one minute: above the number of cores, others were at work, and times are longer).
 """
+IN_README = ("workflows", "everyday")
 GPU = ("bench_extract", "bench_heads", "bench_finetune", "workflows")
 
 
@@ -127,6 +128,14 @@ def origin(record: Record) -> str:
     return text
 
 
+def busy(record: Record) -> str:
+    """Return the processor of a run, and how busy it was, since that decides times."""
+    text = str(record["machine"]["processor"])
+    if record["load_before"] is None:
+        return text
+    return f"{text}, load average {record['load_before']:.1f} to {record['load_after']:.1f}"
+
+
 def gpu(records: Mapping[str, Record]) -> Grid:
     """Return rows for GPUs; a run on one would have to say so in its machine."""
     grid = Grid(
@@ -153,30 +162,16 @@ def scaling_document(records: Mapping[str, Record]) -> str:
 
 def readme(records: Mapping[str, Record]) -> str:
     """Return the README's paragraphs on benchmarks, with their markers."""
-    lines = []
+    lines: list[str] = []
     for name, record in records.items():
-        if record["benchmark"] == "workflows":
-            lines += [
-                f"{_what(record)} ({name}):",
-                "",
-                *_bullets(workflows.verdict(record["facts"])),
-            ]
+        if record["benchmark"] in IN_README:
+            told = VERDICTS[record["benchmark"]](record["facts"])
+            lines += [f"{name}, {busy(record)}:", "", *(f"- {text}" for text in told), ""]
     lines += [
-        "",
         "[benchmarks/RESULTS.md](benchmarks/RESULTS.md) has the tables, the pictures, the machines",
         "and all other figures.",
     ]
     return "\n".join([BEGIN, *lines, END])
-
-
-def _what(record: Record) -> str:
-    facts = record["facts"]
-    arguments = ", ".join(f"{key}={value}" for key, value in facts["arguments"].items())
-    return f"{facts['data']}, {facts['backbone']} {arguments} at {facts['image_size']} pixels"
-
-
-def _bullets(lines: list[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
 
 
 def strangers(text: str, document: str) -> set[str]:

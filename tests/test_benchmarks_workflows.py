@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import runpy
 import sys
 import warnings
 from importlib import import_module
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks import (
     clocked,
+    everyday,
     pictures,
     plain_script,
     processes,
@@ -30,13 +32,18 @@ def in_this_process(monkeypatch, capsys):
     """Replace processes by calls: what they take is not under test here."""
 
     def run(words, environment=None):
-        _, module, *rest = map(str, words)
+        first, module, *rest = map(str, words)
         with monkeypatch.context() as patch:
             for key, value in (environment or {}).items():
                 patch.setenv(key, value)
             patch.setattr(sys, "argv", [module, *rest])
             capsys.readouterr()
-            if module == "benchmarks.clocked":
+            if first.endswith("fifteen_lines.py"):
+                patch.setattr(sys, "argv", [first, module, *rest])
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    runpy.run_path(first)
+            elif module == "benchmarks.clocked":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # scripts are as people write them
                     clocked.main(rest[0], rest[1:])
@@ -175,3 +182,33 @@ def test_a_recipe_says_where_it_is_from_and_what_stands_in(name, tmp_path):
     options = [word for word in (*setup.tuned_options, *setup.full_options) if word[:2] == "--"]
     fields = {field.name for field in dataclasses.fields(Options)}
     assert {option[2:].replace("-", "_") for option in options} <= fields
+
+
+def test_the_days_after_the_first_run(tmp_path, in_this_process, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    setup = everyday.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    broken = paint(tmp_path / "broken", {"train": 8, "validation": 4})
+    (broken / "train" / "blue" / "00000.jpg").write_bytes(b"no picture")
+    facts = everyday.measure(setup, {"broken": everyday.tiny(broken)})
+
+    found = facts["photographs"]["broken"]
+    assert facts["days"].keys() == everyday.CASES.keys()
+    assert (found["files"]["images"], found["ours"]["images"]) == (24, 23)
+    assert found["ours"]["ended"] == "done, 1 bad and listed"
+    assert found["script"]["images"] == 0
+    assert "ended" in found["script"]
+    assert len(everyday.verdict(facts)) == 5
+    assert len(everyday.tables(facts)) == 2
+
+
+def test_files_are_put_into_splits_over_classes(tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(8):
+        (flat / f"{number}.jpg").write_bytes(b"x")
+    placed = everyday.in_splits(flat, tmp_path / "split")
+
+    assert sorted(path.relative_to(placed).as_posix() for path in placed.rglob("*.jpg")) == [
+        *("train/a/0.jpg", "train/a/4.jpg", "train/b/1.jpg", "train/b/5.jpg"),
+        *("validation/a/2.jpg", "validation/a/6.jpg", "validation/b/3.jpg", "validation/b/7.jpg"),
+    ]
