@@ -42,7 +42,10 @@ def in_this_process(monkeypatch, capsys):
                 patch.setattr(sys, "argv", [first, module, *rest])
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    runpy.run_path(first)
+                    try:
+                        runpy.run_path(first)
+                    except Exception as error:
+                        raise BenchmarkError(f"it ended with 1: {error}") from error
             elif module == "benchmarks.clocked":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # scripts are as people write them
