@@ -63,7 +63,7 @@ def save(file: str, name: str, size: int, arguments: dict[str, Any]) -> None:
     base = build(input_shape=(size, size, 3), include_top=False, **arguments)
     inputs = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)  # MobileNets': what preprocess_input does
+    x = sys.modules[build.__module__].preprocess_input(x)
     keras.Model(inputs, base(x)).save(file)
     print("{}")
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-import runpy
 import sys
 import warnings
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -24,6 +24,7 @@ from benchmarks import (
 from benchmarks.processes import BenchmarkError, Finished
 from benchmarks.recipes import RECIPES
 from benchmarks.tiny import paint
+from benchmarks.ways import Setup
 from finetune.options import Options
 
 
@@ -31,22 +32,18 @@ from finetune.options import Options
 def in_this_process(monkeypatch, capsys):
     """Replace processes by calls: what they take is not under test here."""
 
+    real = processes.run
+
     def run(words, environment=None):
         first, module, *rest = map(str, words)
+        if first == "-c":
+            return real(words, environment)
         with monkeypatch.context() as patch:
             for key, value in (environment or {}).items():
                 patch.setenv(key, value)
             patch.setattr(sys, "argv", [module, *rest])
             capsys.readouterr()
-            if first.endswith("fifteen_lines.py"):
-                patch.setattr(sys, "argv", [first, module, *rest])
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    try:
-                        runpy.run_path(first)
-                    except Exception as error:
-                        raise BenchmarkError(f"it ended with 1: {error}") from error
-            elif module == "benchmarks.clocked":
+            if module == "benchmarks.clocked":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # scripts are as people write them
                     clocked.main(rest[0], rest[1:])
@@ -143,8 +140,10 @@ def test_equal_numbers_give_equal_pictures(tmp_path):
 
 
 def test_a_recipe_is_run_and_its_wrong_scale_is_caught(tmp_path, in_this_process, capsys):
-    setup = RECIPES["many-classes"].tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
-    facts = tutorials.measure("many-classes", setup, "noise", ["in_graph"])
+    recipe = RECIPES["many-classes"]
+    setup = recipe.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    top = ("--loop", "--then-epochs", "1", "--then-from", "-3")  # what the other recipes do
+    facts = tutorials.measure("many-classes", replace(setup, plain=top), "noise", ["in_graph"])
     tutorials.report(facts, tmp_path / "out", 0.0)
     told = tutorials.verdict(results.load(tmp_path / "out")["tutorials-many-classes"]["facts"])
 
@@ -154,16 +153,8 @@ def test_a_recipe_is_run_and_its_wrong_scale_is_caught(tmp_path, in_this_process
     assert told[2] == "random weights: no accuracy is claimed"
     assert "caught by `extract run` after" in told[-1]
     assert facts["published"]["validation with the wrong scale"] == ".0206"
-    assert len(facts["rows"]["in_graph"]["training"]) == 2  # an epoch of the head, one of all
+    assert len(facts["rows"]["in_graph"]["training"]) == 2  # an epoch of the head, one of the top
     assert (tmp_path / "out" / "tutorials-many-classes-curves.svg").is_file()
-
-
-def test_a_loop_of_ones_own_trains(tmp_path, in_this_process):
-    setup = RECIPES["custom-loop"].tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
-    facts = workflows.measure(setup, ["in_graph"])
-
-    assert len(facts["rows"]["in_graph"]["curve"]) == 2
-    assert "--loop" in RECIPES["custom-loop"].setup.plain
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -188,20 +179,36 @@ def test_a_recipe_says_where_it_is_from_and_what_stands_in(name, tmp_path):
 
 
 def test_the_days_after_the_first_run(tmp_path, in_this_process, monkeypatch):
+    """The script is a word here: `fifteen_lines` runs with the workflows."""
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    setup = everyday.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    word = "import numpy, sys; numpy.save('x.npy', numpy.ones((2, 3))); print('{}')"
+    monkeypatch.setattr(everyday.Day, "script", lambda self: [["-c", word]])
+    setup = replace(
+        everyday.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4})),
+        **{"backbone": "digits", "arguments": {}, "weights": "imagenet"},
+    )
     broken = paint(tmp_path / "broken", {"train": 8, "validation": 4})
     (broken / "train" / "blue" / "00000.jpg").write_bytes(b"no picture")
-    facts = everyday.measure(setup, {"broken": everyday.tiny(broken)})
+    facts = everyday.measure(setup, {"broken": replace(setup, data=broken)})
 
     found = facts["photographs"]["broken"]
     assert facts["days"].keys() == everyday.CASES.keys()
     assert (found["files"]["images"], found["ours"]["images"]) == (24, 23)
     assert found["ours"]["ended"] == "done, 1 bad and listed"
-    assert found["script"]["images"] == 0
-    assert "ended" in found["script"]
+    assert found["script"] == {"ended": "done", "images": 2}
     assert len(everyday.verdict(facts)) == 5
     assert len(everyday.tables(facts)) == 2
+
+
+def test_a_script_that_fails_is_told_with_its_last_words(tmp_path, in_this_process, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(everyday.Day, "script", lambda self: [["-c", "raise OSError('broken')"]])
+    data = paint(tmp_path / "tiny", {"train": 2, "validation": 2})
+    setup = Setup(data=data, backbone="digits", arguments={}, image_size=32)
+    found = everyday.photographs(setup)
+
+    assert found["script"] == {"ended": "1: OSError: broken", "images": 0}
+    assert found["ours"]["images"] == 8
 
 
 def test_files_are_put_into_splits_over_classes(tmp_path):
