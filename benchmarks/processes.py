@@ -85,7 +85,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int | None:
     seen: dict[int, int] = {}
     while child.poll() is None:
         for pid in _tree(child.pid):
-            if held := _peak(pid):
+            if held := peak_of(pid):
                 seen[pid] = held  # the last look counts: before its exec a child shows its parent
         time.sleep(LOOK_EVERY)
     return max(seen.values(), default=None)
@@ -104,7 +104,8 @@ def _tree(pid: int) -> list[int]:
     return found
 
 
-def _peak(pid: int) -> int | None:
+def peak_of(pid: int) -> int | None:
+    """Return the most bytes that a process has held; None where no /proc says so."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:

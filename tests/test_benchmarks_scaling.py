@@ -13,7 +13,8 @@ def facts_of(start, slope, sizes=(1000, 10_000, 100_000)):
             "seconds": start + slope * size,
             "read_seconds": slope * size,
             "disk_bytes": 5000 * size,
-            "peak_bytes": 1e8 + 600 * size,
+            "peak_bytes": 1e8 + 5600 * size,
+            "write_peak_bytes": 1e8 + 600 * size,
         }
         for size in sizes
     }
@@ -33,7 +34,16 @@ FACTS = {
 
 def test_a_line_is_found_again():
     assert scaling.line(FACTS["extract"], "seconds") == pytest.approx((2.0, 0.01))
-    assert scaling.line(FACTS["store"], "peak_bytes") == pytest.approx((1e8, 600))
+    assert scaling.line(FACTS["store"], "write_peak_bytes") == pytest.approx((1e8, 600))
+
+
+def test_a_size_lost_in_noise_does_not_bend_the_line():
+    """An epoch of 1000 rows came out as 0 s once, and the line through it as 1e-12 s a row."""
+    sizes = {"1000": {"seconds": 0.0}, "10000": {"seconds": 0.3}, "100000": {"seconds": 3.0}}
+
+    assert scaling.line(sizes, "seconds")[1] == pytest.approx(3e-5)
+    with pytest.raises(ValueError, match="above 0 at some size"):
+        scaling.line({"1000": {"seconds": 0.0}}, "seconds")
 
 
 def test_the_document_says_what_the_lines_imply():
