@@ -291,8 +291,8 @@ def _folder_facts(folder: Path, rates: Rates) -> dict[str, Any]:
     return facts | {"share_of_ideal": rates.ratio("float32", "ideal")}
 
 
-def show(results: dict[str, Any]) -> None:
-    """Print the ratios, beside what they must reach."""
+def verdict(results: dict[str, Any]) -> list[str]:
+    """Return a line for each ratio, beside what it must reach."""
     lines = [
         f"{name}: float32 {f['float32_by_keras']:.2f} x keras, "
         f"{f['share_of_ideal']:.2f} of the ideal (at least 0.95)"
@@ -316,7 +316,12 @@ def show(results: dict[str, Any]) -> None:
         f"{f['with_check_gb_per_second']:.2f} GB/s (at least 1.2)"
         for suffix, f in results["reading"].items()
     ]
-    for line in lines:
+    return lines
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the verdict."""
+    for line in verdict(results):
         print(line, file=sys.stderr)
 
 

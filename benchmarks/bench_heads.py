@@ -6,7 +6,7 @@
 - trajectory   a Keras head on cached features beside the same head in the graph, epoch by epoch
                (`benchmarks.trajectory`)
 - workflow     `extract run` and `heads fit` beside ten epochs in the graph, as whole processes
-               (`benchmarks.workflow`)
+               (`benchmarks.workflows`, without fine-tuning)
 - audit        near duplicates at size, planted duplicates, swapped labels, a report's cost
                (`benchmarks.heads_audit`)
 - sweep        52 heads in one product beside one, and one by one (`benchmarks.heads_sweep`)
@@ -38,9 +38,10 @@ from benchmarks import (
     heads_sweep,
     imagenet_size,
     trajectory,
-    workflow,
+    workflows,
 )
 from benchmarks.timing import machine
+from benchmarks.ways import Setup
 
 FULL_WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
 ACCURACY_GOALS = {
@@ -72,10 +73,17 @@ def show_accuracy(facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def measure_workflow(shared: Path) -> dict[str, Any]:
+    """Compare both workflows, without fine-tuning."""
+    setup = Setup(data=shared / "data" / "cats_dogs_200px")
+    ways = [name for name in workflows.WAYS if name not in ("full", "suffix")]
+    return workflows.measure(setup, ways)
+
+
 PARTS: Mapping[str, tuple[Callable[[Path], Any], Callable[[Any], list[str]]]] = {
     "linear": (lambda shared: heads_linear.measure(), heads_linear.verdict),
     "trajectory": (trajectory.measure, trajectory.verdict),
-    "workflow": (workflow.measure, workflow.verdict),
+    "workflow": (measure_workflow, workflows.verdict),
     "sweep": (lambda shared: heads_sweep.measure(), heads_sweep.verdict),
     "imagenet": (lambda shared: imagenet_size.measure(), imagenet_size.verdict),
     "augment": (heads_augment.measure, heads_augment.verdict),

@@ -45,19 +45,14 @@ def measure(
     return found
 
 
-def measure_one(
-    classes: int, repeats: int, rows: int, width: int, epochs: int, keras: bool
-) -> dict[str, Any]:
-    """Measure the grid on rows of some classes."""
+def table_of(X: np.ndarray, y: np.ndarray, count: int, classes: int) -> Any:
+    """Return the rows of a sweep: the first `count` train, half as many after them judge."""
     from heads import halving
-    from heads.grid import Grid
-    from heads.neural import LinearHead, scaling_of
+    from heads.neural import scaling_of
 
-    X, y, count = draw(rows, width)
-    y = y % classes
-    more = min(len(X) - count, rows // 2)
+    more = min(len(X) - count, count // 2)
     scaling = scaling_of(X[:count], np.ones(count))
-    rows_of = halving.Table(
+    return halving.Table(
         scaling=scaling,
         X=scaling(X[:count]),
         codes=y[:count],
@@ -66,8 +61,22 @@ def measure_one(
         X_judge=scaling(X[count : count + more]),
         codes_judge=y[count : count + more],
     )
+
+
+def measure_one(
+    classes: int, repeats: int, rows: int, width: int, epochs: int, keras: bool
+) -> dict[str, Any]:
+    """Measure the grid on rows of some classes."""
+    from heads import halving
+    from heads.grid import Grid
+    from heads.neural import LinearHead
+
+    X, y, count = draw(rows, width)
+    y = y % classes
+    rows_of = table_of(X, y, count, classes)
     settings = Grid().settings(["features"])
     middle = settings[len(settings) // 2]
+    more = len(rows_of.X_judge)
     judges = X[count : count + more], y[count : count + more]
     head = LinearHead(
         learning_rate=middle.learning_rate,

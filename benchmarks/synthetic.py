@@ -13,7 +13,9 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,7 +26,6 @@ import extract
 from extract import estimating
 from extract.engines.engine import Engine
 from extract.estimating import Estimate
-from extract.plan import Plan
 from extract.prepared import Prepared, Request
 from extract.recipe import Column, PixelPolicy, Preprocessing
 
@@ -33,16 +34,18 @@ COLUMN = Column(operation=9, layer="last", pooling="avg")
 
 
 class Arithmetic(Engine):
-    """Features that are the first numbers of an image."""
+    """Features that are noise, the same for every image, plus the first number of the image."""
 
     batch_size = 256
     streams = 1
 
-    def __init__(self) -> None:
+    def __init__(self, row_shape: tuple[int, ...] = (WIDTH,)) -> None:
         self.signature = {"engine": "synthetic", "version": "1", "instructions": "none"}
+        self._noise = np.random.default_rng(0).normal(size=row_shape).astype(np.float32)
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        return [pixels.reshape(len(pixels), -1)[:, :WIDTH].astype(np.float32)]
+        first = pixels.reshape(len(pixels), -1)[:, 0].astype(np.float32)
+        return [self._noise + first.reshape(-1, *[1] * self._noise.ndim)]
 
 
 class Numbers(Sequence[np.ndarray]):
@@ -58,14 +61,14 @@ class Numbers(Sequence[np.ndarray]):
         return np.frombuffer(int(index).to_bytes(12, "little"), np.uint8).reshape(1, 4, 3)
 
 
-def prepared(request: Request, kind: str) -> Prepared:
+def prepared(request: Request, kind: str, row_shape: tuple[int, ...] = (WIDTH,)) -> Prepared:
     """Prepare nothing."""
     return Prepared(
         graph_digest="0" * 64,
         weights_digest="1" * 64,
         arguments=dict(request.spec.arguments),
         preprocessing=Preprocessing(),
-        columns=((COLUMN, (WIDTH,)),),
+        columns=((COLUMN, row_shape),),
         weights={},
         folder=Path(),
         files={},
@@ -78,20 +81,28 @@ def picture(data: bytes | np.ndarray, policy: PixelPolicy) -> tuple[np.ndarray, 
     return np.full((policy.image_size, policy.image_size, 3), value, np.float32), None
 
 
-def load(plan: Plan, precision: str) -> Arithmetic:
-    """Load nothing."""
-    return Arithmetic()
+@contextmanager
+def replaced(row_shape: tuple[int, ...] = (WIDTH,)) -> Iterator[None]:
+    """Put arithmetic in the place of the backbone and of decoding."""
+    with (
+        mock.patch("extract.plan.cached", partial(prepared, row_shape=row_shape)),
+        mock.patch("extract.lazy_engine._load", return_value=Arithmetic(row_shape)),
+        mock.patch("extract.pixels.load", picture),
+    ):
+        yield
+
+
+def fill(store: Path, rows: int, row_shape: tuple[int, ...], format: str = "zarr") -> None:
+    """Write a store of so many rows of noise, (*row_shape) float32."""
+    with replaced(row_shape):
+        extract.run(Numbers(rows), store, backbone="digits", format=format)
 
 
 def work(what: str, source: str, store: str) -> dict[str, float]:
     """Run or plan once, and say what it took."""
     images: Any = Numbers(int(source)) if source.isdigit() else source
     ask: Any = extract.run if what == "run" else extract.estimate
-    with (
-        mock.patch("extract.plan.cached", prepared),
-        mock.patch("extract.lazy_engine._load", load),
-        mock.patch("extract.pixels.load", picture),
-    ):
+    with replaced():
         start = time.perf_counter()
         found = ask(images, store, backbone="digits")
         seconds = time.perf_counter() - start

@@ -1,0 +1,224 @@
+"""Both workflows on pictures made on the spot, in this process, which saves starts of others."""
+
+import dataclasses
+import json
+import sys
+import warnings
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+
+from benchmarks import (
+    clocked,
+    everyday,
+    pictures,
+    plain_script,
+    processes,
+    results,
+    tutorials,
+    ways,
+    workflows,
+    wrong_scale,
+)
+from benchmarks.processes import BenchmarkError, Finished
+from benchmarks.recipes import RECIPES
+from benchmarks.tiny import paint
+from benchmarks.ways import Setup
+from finetune.options import Options
+
+
+@pytest.fixture
+def in_this_process(monkeypatch, capsys):
+    """Replace processes by calls: what they take is not under test here."""
+
+    real = processes.run
+
+    def run(words, environment=None):
+        first, module, *rest = map(str, words)
+        if first == "-c":
+            return real(words, environment)
+        with monkeypatch.context() as patch:
+            for key, value in (environment or {}).items():
+                patch.setenv(key, value)
+            patch.setattr(sys, "argv", [module, *rest])
+            capsys.readouterr()
+            if module == "benchmarks.clocked":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # scripts are as people write them
+                    clocked.main(rest[0], rest[1:])
+            elif module == "benchmarks.wrong_scale":
+                wrong_scale.save(rest[0], rest[1], int(rest[2]), json.loads(rest[3]))
+            else:
+                with pytest.raises(SystemExit) as ended:
+                    import_module(f"{module}.cli").main()
+                if ended.value.code:
+                    raise BenchmarkError(f"it: {capsys.readouterr().err.splitlines()[-1]}")
+            return Finished(1.0, None, json.loads(capsys.readouterr().out.splitlines()[-1]))
+
+    monkeypatch.setattr(ways, "run", run)
+    monkeypatch.setattr(processes, "run", run)
+
+
+def test_every_way_but_the_slowest_gives_a_row(tmp_path, in_this_process, capsys):
+    setup = workflows.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4, "test": 4}))
+    # (c) is (d) with another mode, and the slowest
+    facts = workflows.measure(setup, [name for name in workflows.WAYS if name != "full"])
+    workflows.report(facts, tmp_path / "out", "workflows-tiny", 0.0)
+
+    assert [row["images"] for row in facts["rows"].values()] == [
+        2 * (16 + 8) + 8,  # two epochs of train and validation, and test once
+        32,
+        32,
+        32,
+        0,
+        0,
+        0,
+        0,
+        32 + 3 * 8 + (16 + 8),  # extraction, three judgments, activations
+    ]
+    assert all(row["test"] is not None for row in facts["rows"].values())
+    assert len(workflows.verdict(facts)) == 7
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    kinds = ("time.png", "time.svg", "epochs.png", "epochs.svg", "heads.png", "heads.svg")
+    assert written == {"workflows-tiny.json", *(f"workflows-tiny-{kind}" for kind in kinds)}
+    record = results.load(tmp_path / "out")["workflows-tiny"]
+    assert record["facts"]["rows"].keys() == facts["rows"].keys()
+    assert workflows.table(record["facts"]).markdown().count("\n") == 2 + 1 + 9
+
+
+def test_a_process_tells_its_own_peak_and_its_last_line():
+    ballast = "x = bytearray(300_000_000); import time; time.sleep(0.5); print('{\"a\": 1}')"
+    done = processes.run(["-c", ballast])
+
+    assert done.facts == {"a": 1}
+    assert done.seconds > 0.5
+    if sys.platform == "linux":
+        assert 300e6 < done.peak_bytes < 400e6
+
+
+def test_a_process_that_fails_is_named_with_its_last_words():
+    with pytest.raises(BenchmarkError, match=r"-c raise.*ended with 1: ValueError: no"):
+        processes.run(["-c", "raise ValueError('no')"])
+
+
+def facts_of(**seconds):
+    rows = {
+        name: {"seconds": value, "work_seconds": value, "epoch_seconds": 10.0}
+        for name, value in seconds.items()
+    }
+    return {"epochs": 10, "many_epochs": 50, "heads": 20, "rows": rows}
+
+
+def test_when_extraction_pays_is_reckoned_from_starts_epochs_and_heads():
+    facts = facts_of(in_graph=110.0, first=35.0, again=25.0, cached=5.0, many=15.0, sweep=20.0)
+
+    # in the graph: 10 s of start, 10 s an epoch
+    assert workflows.in_graph_seconds(facts, 3) == 40
+    assert workflows.pays(facts) == {"epochs": 3, "heads": 1}
+    assert workflows.many_epochs(facts) == pytest.approx(510 / (20 + 15))
+    assert workflows.many_heads(facts) == pytest.approx(20 * 110 / (20 + 20))
+
+
+def test_a_command_is_told_without_the_folders_of_a_machine():
+    told = results.command(
+        "benchmarks.workflows", ["--data", "/home/me/data/cats", "--epochs", "3"]
+    )
+
+    assert told == "python -m benchmarks.workflows --data cats --epochs 3"
+
+
+def test_equal_numbers_give_equal_pictures(tmp_path):
+    series = {"a": [(1, 2), (2, 3)]}
+    for name in ("one", "two"):
+        pictures.draw(
+            tmp_path / name, series, title="t", x="x", y="y", log_x=True, vertical={"v": 1}
+        )
+
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+
+
+def test_a_recipe_is_run_and_its_wrong_scale_is_caught(tmp_path, in_this_process, capsys):
+    recipe = RECIPES["many-classes"]
+    setup = recipe.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4}))
+    top = ("--loop", "--then-epochs", "1", "--then-from", "-3")  # what the other recipes do
+    facts = tutorials.measure("many-classes", replace(setup, plain=top), "noise", ["in_graph"])
+    tutorials.report(facts, tmp_path / "out", 0.0)
+    told = tutorials.verdict(results.load(tmp_path / "out")["tutorials-many-classes"]["facts"])
+
+    assert facts["wrong"]["caught"]
+    assert "scaled twice, in rescaling" in facts["wrong"]["message"]
+    assert [text.partition(":")[0] for text in told[:2]] == ["source", "ran"]
+    assert told[2] == "random weights: no accuracy is claimed"
+    assert "caught by `extract run` after" in told[-1]
+    assert facts["published"]["validation with the wrong scale"] == ".0206"
+    assert len(facts["rows"]["in_graph"]["training"]) == 2  # an epoch of the head, one of the top
+    assert (tmp_path / "out" / "tutorials-many-classes-curves.svg").is_file()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_where_it_is_from_and_what_stands_in(name, tmp_path):
+    recipe = RECIPES[name]
+    words = tutorials.parse(["--shared", str(tmp_path), "--only", name])
+    setup, ran = tutorials.setup_of(name, words)
+    official, _ = tutorials.setup_of(name, tutorials.parse(["--data", str(tmp_path)]))
+
+    assert recipe.source
+    assert recipe.published
+    assert "MobileNetV2 0.35" in ran
+    assert (setup.backbone, setup.weights) == ("mobilenet_v2", "imagenet")
+    assert (official.backbone, official.image_size) == (
+        recipe.setup.backbone,
+        recipe.setup.image_size,
+    )
+    plain_script.parse([str(tmp_path), *setup.plain])  # every option is one of the script
+    options = [word for word in (*setup.tuned_options, *setup.full_options) if word[:2] == "--"]
+    fields = {field.name for field in dataclasses.fields(Options)}
+    assert {option[2:].replace("-", "_") for option in options} <= fields
+
+
+def test_the_days_after_the_first_run(tmp_path, in_this_process, monkeypatch):
+    """The script is a word here: `fifteen_lines` runs with the workflows."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    word = "import numpy, sys; numpy.save('x.npy', numpy.ones((2, 3))); print('{}')"
+    monkeypatch.setattr(everyday.Day, "script", lambda self: [["-c", word]])
+    setup = replace(
+        everyday.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4})),
+        **{"backbone": "digits", "arguments": {}, "weights": "imagenet"},
+    )
+    broken = paint(tmp_path / "broken", {"train": 8, "validation": 4})
+    (broken / "train" / "blue" / "00000.jpg").write_bytes(b"no picture")
+    facts = everyday.measure(setup, {"broken": replace(setup, data=broken)})
+
+    found = facts["photographs"]["broken"]
+    assert facts["days"].keys() == everyday.CASES.keys()
+    assert (found["files"]["images"], found["ours"]["images"]) == (24, 23)
+    assert found["ours"]["ended"] == "done, 1 bad and listed"
+    assert found["script"] == {"ended": "done", "images": 2}
+    assert len(everyday.verdict(facts)) == 5
+    assert len(everyday.tables(facts)) == 2
+
+
+def test_a_script_that_fails_is_told_with_its_last_words(tmp_path, in_this_process, monkeypatch):
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(everyday.Day, "script", lambda self: [["-c", "raise OSError('broken')"]])
+    data = paint(tmp_path / "tiny", {"train": 2, "validation": 2})
+    setup = Setup(data=data, backbone="digits", arguments={}, image_size=32)
+    found = everyday.photographs(setup)
+
+    assert found["script"] == {"ended": "1: OSError: broken", "images": 0}
+    assert found["ours"]["images"] == 8
+
+
+def test_files_are_put_into_splits_over_classes(tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for number in range(8):
+        (flat / f"{number}.jpg").write_bytes(b"x")
+    placed = everyday.in_splits(flat, tmp_path / "split")
+
+    assert sorted(path.relative_to(placed).as_posix() for path in placed.rglob("*.jpg")) == [
+        *("train/a/0.jpg", "train/a/4.jpg", "train/b/1.jpg", "train/b/5.jpg"),
+        *("validation/a/2.jpg", "validation/a/6.jpg", "validation/b/3.jpg", "validation/b/7.jpg"),
+    ]
