@@ -287,6 +287,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--epochs", type=int, default=10, help="in the graph")
     parser.add_argument("--heads", type=int, default=20, help="how many are tried")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="fewer of them")
     parser.add_argument("--out", type=Path, help="folder of the JSON and the pictures")
     parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
     return parser.parse_args(words)
@@ -325,12 +326,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.tiny:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             data = paint(Path(folder) / "tiny")
-            report(measure(tiny(data)), options.out, "workflows-tiny", before)
+            report(measure(tiny(data), options.ways), options.out, "workflows-tiny", before)
     elif options.data is None:
         sys.exit("Give --data FOLDER, with train/ and validation/ over class folders; or --tiny")
     else:
         setup = setup_of(options)
-        report(measure(setup), options.out, f"workflows-{setup.data.name}", before)
+        report(measure(setup, options.ways), options.out, f"workflows-{setup.data.name}", before)
 
 
 def tiny(data: Path) -> Setup:
