@@ -216,7 +216,7 @@ def draw(facts: Mapping[str, Any], path: Path) -> list[Path]:
     curves = {
         WAYS[name]: [tuple(point) for point in row["curve"]]
         for name, row in rows.items()
-        if row["curve"] and name not in ("cached", "epochs")
+        if row["curve"] and name not in ("cached", "epochs", "many")  # these begin with features
     }
     written = pictures.draw(
         path.with_name(f"{path.name}-time"),
