@@ -47,6 +47,8 @@ GOALS = {"first": 7.0, "again": 12.0}
 MANY_EPOCHS_GOAL = 35.0
 HEADS_GOAL = 100.0
 MARGIN = 0.005
+UNEVEN = 4.0
+"""Difference of load averages from which ratios of times mean nothing, on a few cores."""
 TINY = Setup(
     data=Path(),
     backbone="mobilenet",
@@ -68,7 +70,7 @@ def measure(setup: Setup, ways: Sequence[str] = tuple(WAYS)) -> dict[str, Any]:
         for name in ways:
             row = getattr(going, name)()
             print(f"{WAYS[name]}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
-            rows[name] = asdict(row)
+            rows[name] = asdict(row) | {"load": results.load_average()}
     facts = asdict(setup) | {"data": setup.data.name, "counts": setup.counts(), "rows": rows}
     facts["weights"] = Path(setup.weights).name
     return facts
@@ -124,12 +126,23 @@ def table(facts: Mapping[str, Any]) -> Grid:
         f"{facts['image_size']} pixels, {facts['weights']} weights, {facts['epochs']} epochs in "
         f"the graph, {facts['many_epochs']} many, {facts['tuned_epochs']} of fine-tuning, "
         f"{facts['heads']} heads tried",
-        ("way", "s, processes", "s, work", "MB, peak", "MB, disk", "images", "validation", "test"),
+        (
+            "way",
+            "load",
+            "s, processes",
+            "s, work",
+            "MB, peak",
+            "MB, disk",
+            "images",
+            "validation",
+            "test",
+        ),
     )
     for name, row in facts["rows"].items():
         peak = row["peak_bytes"]
         grid.add(
             WAYS[name],
+            "-" if row["load"] is None else f"{row['load']:.1f}",
             f"{row['seconds']:.1f}",
             f"{row['work_seconds']:.1f}",
             "not measured" if peak is None else f"{peak / 1e6:,.0f}",
@@ -154,11 +167,26 @@ def _accuracy(value: float | None, rows: int) -> str:
     return f"{value:.4f} ({low:.3f} to {high:.3f})"
 
 
+def uneven(facts: Mapping[str, Any]) -> list[str]:
+    """Return a warning where the machine was much busier during one way than during another.
+
+    A way alone on the machine has a load of about its own threads, so some difference is right.
+    """
+    loads = [row["load"] for row in facts["rows"].values() if row["load"] is not None]
+    if not loads or max(loads) - min(loads) <= UNEVEN:
+        return []
+    return [
+        f"NOT COMPARABLE: the load average was {min(loads):.1f} after one way and {max(loads):.1f} "
+        f"after another; ratios of times below are those of a busy machine to a quiet one"
+    ]
+
+
 def verdict(facts: Mapping[str, Any]) -> list[str]:
     """Return a line for each figure, beside what it must reach on real photographs."""
     rows, epochs = facts["rows"], facts["epochs"]
     whole, found = rows["in_graph"]["seconds"], pays(facts)
-    lines = [
+    lines = uneven(facts)
+    lines += [
         f"extraction pays back after {found['epochs']:.0f} epochs, or {found['heads']:.0f} heads "
         f"of {epochs} epochs"
     ]
@@ -188,7 +216,7 @@ def draw(facts: Mapping[str, Any], path: Path) -> list[Path]:
     curves = {
         WAYS[name]: [tuple(point) for point in row["curve"]]
         for name, row in rows.items()
-        if row["curve"] and name not in ("cached", "epochs")
+        if row["curve"] and name not in ("cached", "epochs", "many")  # these begin with features
     }
     written = pictures.draw(
         path.with_name(f"{path.name}-time"),
@@ -259,6 +287,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--epochs", type=int, default=10, help="in the graph")
     parser.add_argument("--heads", type=int, default=20, help="how many are tried")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="fewer of them")
     parser.add_argument("--out", type=Path, help="folder of the JSON and the pictures")
     parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
     return parser.parse_args(words)
@@ -297,12 +326,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.tiny:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             data = paint(Path(folder) / "tiny")
-            report(measure(tiny(data)), options.out, "workflows-tiny", before)
+            report(measure(tiny(data), options.ways), options.out, "workflows-tiny", before)
     elif options.data is None:
         sys.exit("Give --data FOLDER, with train/ and validation/ over class folders; or --tiny")
     else:
         setup = setup_of(options)
-        report(measure(setup), options.out, f"workflows-{setup.data.name}", before)
+        report(measure(setup, options.ways), options.out, f"workflows-{setup.data.name}", before)
 
 
 def tiny(data: Path) -> Setup:

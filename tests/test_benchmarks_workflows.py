@@ -60,7 +60,8 @@ def in_this_process(monkeypatch, capsys):
     monkeypatch.setattr(processes, "run", run)
 
 
-def test_every_way_but_the_slowest_gives_a_row(tmp_path, in_this_process, capsys):
+def test_every_way_but_the_slowest_gives_a_row(tmp_path, in_this_process, monkeypatch, capsys):
+    monkeypatch.setattr(results, "load_average", lambda: 1.0)
     setup = workflows.tiny(paint(tmp_path / "tiny", {"train": 8, "validation": 4, "test": 4}))
     # (c) is (d) with another mode, and the slowest
     facts = workflows.measure(setup, [name for name in workflows.WAYS if name != "full"])
@@ -104,7 +105,10 @@ def test_a_process_that_fails_is_named_with_its_last_words():
 
 def facts_of(**seconds):
     rows = {
-        name: {"seconds": value, "work_seconds": value, "epoch_seconds": 10.0}
+        name: {
+            **{"seconds": value, "work_seconds": value, "epoch_seconds": 10.0},
+            **{"load": 2.0, "validation": 0.9},
+        }
         for name, value in seconds.items()
     }
     return {"epochs": 10, "many_epochs": 50, "heads": 20, "rows": rows}
@@ -118,6 +122,16 @@ def test_when_extraction_pays_is_reckoned_from_starts_epochs_and_heads():
     assert workflows.pays(facts) == {"epochs": 3, "heads": 1}
     assert workflows.many_epochs(facts) == pytest.approx(510 / (20 + 15))
     assert workflows.many_heads(facts) == pytest.approx(20 * 110 / (20 + 20))
+
+
+def test_a_machine_that_was_busy_for_one_way_alone_is_told():
+    """Ratios came out ten times too good once: others had the cores while (a) ran, and left."""
+    times = {"first": 35.0, "again": 25.0, "cached": 5.0, "epochs": 6.0, "many": 15.0}
+    facts = facts_of(in_graph=110.0, sweep=20.0, **times)
+
+    assert workflows.uneven(facts) == []
+    facts["rows"]["in_graph"]["load"] = 13.0
+    assert workflows.verdict(facts)[0].startswith("NOT COMPARABLE: the load average was 2.0 after")
 
 
 def test_a_command_is_told_without_the_folders_of_a_machine():
