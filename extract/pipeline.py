@@ -144,12 +144,8 @@ class Extraction:
         try:
             with Interrupt() as stop:
                 self._extract(stop)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, FeatureError):
             self._keep_partial_shards()
-            raise
-        except FeatureError:
-            if all(column.dtype == "float32" for column in self.plan.columns):
-                self._keep_partial_shards()  # float16 is never asked for again: it overflows
             raise
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
         if not self.writer.begun:

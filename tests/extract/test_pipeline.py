@@ -445,27 +445,6 @@ def test_float16_overflow_names_layer_image_and_cure(photos, monkeypatch):
         run(photos, dtype="float16")
 
 
-def test_a_late_float16_overflow_leaves_a_store_as_it_was(photos, monkeypatch, fake_backbone):
-    """No rows of a column that can never be whole."""
-    run(photos)
-    done = fake_backbone.images
-    before = tree(photos.with_name("photos.features"))
-    real = SyntheticEngine.__call__
-
-    def call(self, pixels):
-        outputs = real(self, pixels)
-        if self.images > done + 8:
-            outputs[0][-1] = 1e6
-        return outputs
-
-    monkeypatch.setattr(SyntheticEngine, "__call__", call)
-    monkeypatch.setattr("extract.lazy_engine.LazyEngine.streams", 1)
-    with pytest.raises(FeatureError, match="--dtype float32"):
-        run(photos, dtype="float16")
-
-    assert tree(photos.with_name("photos.features")) == before
-
-
 # Refusals ------------------------------------------------------------------------------------
 
 
