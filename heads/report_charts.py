@@ -121,5 +121,5 @@ def few_shot_chart(source: Source, seed: int) -> list[Mapping[str, str]]:
         },
         log=True,
     )
-    text = f"{curve.verdict} Means of {DRAWS} draws and their 95 % intervals."
+    text = f"{curve.verdict}. Means of {DRAWS} draws and their 95 % intervals."
     return [{"title": "Would more labels help?", "uri": uri, "text": text}]
