@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from extract.errors import HeadstartError
 
 if TYPE_CHECKING:
-    from extract.api import Summary, run
+    from extract.api import run
     from extract.checks import check_images, recompute
     from extract.compacting import gc
     from extract.comparing import diff
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from extract.repairing import repair
     from extract.store.reader import Data, Snapshot, open_store
     from extract.store.verify import verify
+    from extract.summary import Summary
 
 __all__ = [
     "Data",
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "extract.api": ("Summary", "run"),
+    "extract.api": ("run",),
     "extract.checks": ("check_images", "recompute"),
     "extract.comparing": ("diff",),
     "extract.compacting": ("gc",),
@@ -68,6 +69,7 @@ _HOMES = {
     "extract.repairing": ("repair",),
     "extract.store.reader": ("Data", "Snapshot", "open_store"),
     "extract.store.verify": ("verify",),
+    "extract.summary": ("Summary",),
 }
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extract.backbone_pixels import pixel_policy
 from extract.backbones import BackboneSpec
@@ -15,56 +15,20 @@ from extract.errors import InputError
 from extract.items import Listing
 from extract.known import read_known
 from extract.needs import check_room
-from extract.notebook import Shown
+from extract.parts import Part, check_part, part_of
 from extract.pipeline import Extraction
-from extract.plan import Settings, allowed_bad, default_store, make_plan
+from extract.places import resolved
+from extract.plan import Settings, default_store, make_plan, parse_devices
 from extract.progress import Reporter, Silent
 from extract.recipe import LayerRequest
-from extract.sealing import Sealed
 from extract.sources import list_images
 from extract.store import header
 from extract.store.files import read_errors
 from extract.store.reader import Store
-from extract.store.snapshots import BAD_IMAGES
+from extract.summary import Summary, summary_of
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary(Shown):
-    """What a run did; `--json` prints its fields."""
-
-    store: str
-    items: int
-    """Entries of the data set: good + bad."""
-    rows: int
-    """Distinct images among them."""
-    extracted: int
-    """Images that this run put through the backbone."""
-    copied: int
-    """Rows that were copied from a shard that had to be rewritten."""
-    reused: int
-    """Rows in shards that were left as they are."""
-    bad: int
-    """Items without features: undecodable + unreadable."""
-    undecodable: int
-    unreadable: int
-    seconds: float
-    images_per_second: float
-    """`extracted` over the time from the first image to the last commit, without the seconds in
-    which the engine was loaded."""
-    read_seconds: float
-    decode_seconds: float
-    """Time that decoding kept its threads busy, summed over them; likewise the others."""
-    forward_seconds: float
-    write_seconds: float
-    snapshot: int
-    root_digest: str
-    max_bad: int
-    """Bad items that `--max-bad` allows."""
-
-    @property
-    def too_many_bad(self) -> bool:
-        """Whether more items are bad than was allowed."""
-        return self.bad > self.max_bad
+if TYPE_CHECKING:
+    from extract.cluster import Cluster
 
 
 def run(
@@ -93,6 +57,9 @@ def run(
     workers: int = 0,
     max_bad: str | int = "10%",
     rehash: bool = False,
+    devices: str | None = None,
+    part: str | None = None,
+    cluster: str | Cluster | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
     """Run a frozen backbone once over images and keep their features.
@@ -101,7 +68,9 @@ def run(
         images: A folder of class folders, of train/validation/test folders over class folders,
             or a flat one; a table (.csv, .parquet); a .npz or .npy file; a .zip or .tar archive;
             "tfds:NAME" or "hf:NAME"; or uint8 arrays (h, w, 3 or 1), or (array, label) pairs.
-        store: Where features go; `<images>.features` by default. Resumed if it exists.
+            Folders and tables may lie in a bucket: "s3://bucket/photos", likewise gs:// and az://.
+        store: Where features go; `<images>.features` by default. Resumed if it exists. A folder,
+            or a bucket's URL.
         root: For a table, the folder of its paths; by default the table's own.
         backbone: A name that `python -m extract backbones` lists; a file: `.keras`, `.onnx`,
             OpenVINO's `.xml`, the folder of a SavedModel; or a preset of KerasHub, as "hub:NAME"
@@ -129,6 +98,12 @@ def run(
         workers: Threads that read and decode; 0 for one per core.
         max_bad: Number or share ("10%") of bad items from which `Summary.too_many_bad` is set.
         rehash: Read every byte again, also where size and time are as they were.
+        devices: "0,1" for these accelerators of Keras side by side, a replica on each.
+        part: "2/4" for the second of four runs over the sorted listing, into a store of its own
+            (`photos.part-2-of-4.features` by default); `extract merge` joins them.
+        cluster: "ray", "ray:auto" or "ray:HOST:PORT" for the workers of a Ray cluster, or a
+            `Cluster` that says more of them; images and store lie where all machines see them, or
+            in a bucket.
         reporter: Hears progress.
 
     Raises:
@@ -157,8 +132,14 @@ def run(
         workers=workers,
         max_bad=max_bad,
         rehash=rehash,
+        devices=devices,
     )
-    return run_settings(images, store, settings, reporter, root)
+    if isinstance(cluster, str):
+        from extract.cluster import Cluster
+
+        cluster = Cluster.parse(cluster)
+    share = None if part is None else Part.parse(part)
+    return run_settings(images, store, settings, reporter, root, share, cluster)
 
 
 def settings_of(
@@ -184,6 +165,7 @@ def settings_of(
     workers: int,
     max_bad: str | int,
     rehash: bool,
+    devices: str | None,
 ) -> Settings:
     """Return the arguments of `run`, checked, as `Settings`."""
     spec = BackboneSpec(
@@ -214,6 +196,7 @@ def settings_of(
         workers=workers,
         max_bad=str(max_bad),
         rehash=rehash,
+        devices=parse_devices(devices),
     )
 
 
@@ -223,11 +206,13 @@ def run_settings(
     settings: Settings,
     reporter: Reporter | None = None,
     root: str | Path | None = None,
+    part: Part | None = None,
+    cluster: Cluster | None = None,
 ) -> Summary:
     """Do what `run` says, for arguments that are `Settings` already."""
-    target = Path(store) if store is not None else default_store(images)
+    target = store if store is not None else default_store(images, part)
     opened = Store.at(target, settings.format)
-    return extract_features(images, opened, settings, reporter or Silent(), root)
+    return extract_features(images, opened, settings, reporter or Silent(), root, part, cluster)
 
 
 def extract_features(
@@ -236,25 +221,47 @@ def extract_features(
     settings: Settings,
     reporter: Reporter,
     root: str | Path | None = None,
+    part: Part | None = None,
+    cluster: Cluster | None = None,
 ) -> Summary:
     """Do what `run` says, on any store."""
     start = time.perf_counter()
     with paused():
-        listing = list_images(images, root)
-    summary = extract_listing(listing, store, settings, reporter)
+        listing = part_of(list_images(images, root), part)
+    if cluster is None:
+        summary = extract_listing(listing, store, settings, reporter)
+    else:
+        from extract.cluster import extract_on_cluster
+
+        summary = extract_on_cluster(listing, store, settings, reporter, cluster)
     return replace(summary, seconds=round(time.perf_counter() - start, 3))
 
 
 def extract_listing(
-    listing: Listing, store: Store, settings: Settings, reporter: Reporter
+    listing: Listing,
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    complete: frozenset[str] | None = None,
 ) -> Summary:
-    """Do what `run` says, for items that are listed already."""
+    """Do what `run` says, for items that are listed already.
+
+    Args:
+        listing: The items.
+        store: Where features go.
+        settings: What is asked for.
+        reporter: Hears progress.
+        complete: Keys of the images that needed nothing when the work began, where it began
+            elsewhere: others count as extracted.
+    """
     start = time.perf_counter()
     for note in listing.notes:
         reporter.note(note)
     check_place(listing, store)
     with paused(), read_errors(store.path):
         known = read_known(store).lean()
+    if known.previous is not None:
+        check_part(known.previous.part, listing.part, store.path)
     plan = make_plan(settings, known, store.path, reporter)
     check_room(listing, store, known, plan)
     with paused():
@@ -266,41 +273,15 @@ def extract_listing(
         work.close()
     if sealed.needs_heic:
         reporter.note('Some images are AVIF or HEIC: pip install "headstart[heic]" reads them')
-    return _summary(work, sealed, time.perf_counter() - start)
+    return summary_of(work, sealed, time.perf_counter() - start, complete)
 
 
 def check_place(listing: Listing, store: Store) -> None:
     """Raise `InputError` if the store would lie among the images, or on something else."""
-    path = Path(store.path)
-    if not listing.place and path.resolve().is_relative_to(listing.root):
-        raise InputError(
-            f"{path} lies inside the images. Give --store a folder outside {listing.root}"
-        )
-    ours = {header.NAME, BAD_IMAGES, *header.FOLDERS}
-    if path.is_file() or (path.is_dir() and not {p.name for p in path.iterdir()} <= ours):
-        raise InputError(f"{path} is something else than a store. Give another --store")
-
-
-def _summary(work: Extraction, sealed: Sealed, seconds: float) -> Summary:
-    keys = work.item_keys()
-    rate = work.extracted / work.busy_seconds if work.extracted else 0.0
-    return Summary(
-        store=work.store.path,
-        items=len(work.listing.items),
-        rows=sealed.rows,
-        extracted=work.extracted,
-        copied=len(work.assemblers[0].copied & keys),
-        reused=len(work.assemblers[0].reused & keys),
-        bad=sealed.bad,
-        undecodable=sealed.reasons["undecodable"],
-        unreadable=sealed.reasons["unreadable"],
-        seconds=round(seconds, 3),
-        images_per_second=round(rate, 1),
-        read_seconds=round(work.read.seconds, 3),
-        decode_seconds=round(work.decode.seconds, 3),
-        forward_seconds=round(work.forward.seconds, 3),
-        write_seconds=round(work.writer.seconds, 3),
-        snapshot=sealed.number,
-        root_digest=sealed.root_digest,
-        max_bad=allowed_bad(work.plan.settings.max_bad, len(work.listing.items)),
-    )
+    name, inside = store.path, listing.inside
+    if inside and f"{resolved(name)}/".startswith(f"{inside}/"):
+        raise InputError(f"{name} lies inside the images. Give --store a folder outside {inside}")
+    with read_errors(name):
+        foreign = header.is_foreign(store.files)
+    if foreign:
+        raise InputError(f"{name} is something else than a store. Give another --store")

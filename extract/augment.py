@@ -66,10 +66,8 @@ class Operation:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             near = nearest(self.name, NAMES, likeness=0.5)
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise InputError(
-                f"Unknown augmentation {self.name!r}: {meant}Known: {', '.join(NAMES)}"
-            )
+            meant = f": did you mean {' or '.join(near)}?" if near else "."
+            raise InputError(f"Unknown augmentation {self.name!r}{meant} Known: {', '.join(NAMES)}")
         if self.name == "flip":
             _check_flip(self.value)
         else:

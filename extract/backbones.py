@@ -213,6 +213,12 @@ def entry(name: str) -> BackboneEntry:
     known = catalogue()
     if name in known:
         return known[name]
+    if Path(name).suffix in (".h5", ".hdf5"):
+        raise BackboneError(
+            f"{name} has Keras' older format, which may hold code and is not read. Where you trust "
+            f"it: keras.models.load_model({Path(name).name!r}).save('model.keras'), then "
+            f"--backbone model.keras. Weights alone of a known backbone: --weights {name}"
+        )
     near = nearest(name, known)
     question = f": did you mean {', '.join(near)}?" if near else "."
     raise BackboneError(

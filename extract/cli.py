@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from extract import cli_preview, cli_store, console
-from extract.cli_options import Json, Store, takes_run_options
+from extract import cli_explain, cli_options, cli_preview, cli_store, cli_upkeep, console
+from extract.cli_options import BackboneArg, ImageSize, Json, Store, takes_run_options
 from extract.console import Commands, Screen, command
+from extract.errors import InputError
+from extract.places import join, place
 
 if TYPE_CHECKING:
-    from extract.api import Summary
+    from extract.cluster import Cluster
+    from extract.parts import Part
     from extract.store.reader import Snapshot
+    from extract.summary import Summary
 
 app = typer.Typer(
     cls=Commands,
@@ -31,7 +35,9 @@ app = typer.Typer(
 
 
 app.add_typer(cli_preview.app)
+app.add_typer(cli_upkeep.app)
 app.add_typer(cli_store.app)
+app.add_typer(cli_explain.app)
 
 
 def main() -> None:
@@ -43,24 +49,46 @@ def main() -> None:
 @takes_run_options
 def run(
     images: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="IMAGES",
+            parser=place,
             help="Folder of class folders, of train/validation/test folders over these, or flat; "
-            "or a .csv, .parquet, .npz, .npy, .zip or .tar file, tfds:NAME or hf:NAME.",
+            "or a .csv, .parquet, .npz, .npy, .zip or .tar file, tfds:NAME or hf:NAME. Folders "
+            "and tables may be s3://, gs:// or az://.",
         ),
     ],
     store: Annotated[
-        Path | None,
-        typer.Option(help="Where features go; resumed if it exists. (default: IMAGES.features)"),
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            parser=place,
+            help="Where features go, a folder or s3://, gs://, az://; resumed if it exists. "
+            "(default: IMAGES.features)",
+        ),
     ] = None,
     root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
+            "--images",
+            metavar="DIR",
+            parser=place,
+            help="Folder of a table's paths. (default: the table's own)",
         ),
     ] = None,
     settings: Any = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N runs of the listing, into IMAGES.part-I-of-N.features; "
+            "`merge` joins them.",
+        ),
+    ] = None,
+    cluster: cli_options.Cluster = None,
+    actors: cli_options.Actors = None,
+    actor_cpus: cli_options.ActorCpus = None,
+    actor_gpus: cli_options.ActorGpus = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Say what a run would do and cost, and touch nothing."),
@@ -72,12 +100,15 @@ def run(
     Example: python -m extract run photos
     """
     from extract.api import run_settings
+    from extract.parts import Part
 
+    share = None if part is None else Part.parse(part)
     if plan:
-        show_plan(images, store, root, settings, Screen(json))
+        show_plan(images, store, root, settings, Screen(json), share)
         return
     with console.ProgressReporter() as reporter:
-        summary = run_settings(images, store, settings, reporter, root)
+        chosen = _cluster(cluster, actors, actor_cpus, actor_gpus)
+        summary = run_settings(images, store, settings, reporter, root, share, chosen)
     screen = Screen(json)
     show_summary(screen, summary)
     screen.finish(asdict(summary))
@@ -85,16 +116,34 @@ def run(
         raise typer.Exit(console.TOO_MANY_BAD)
 
 
+def _cluster(
+    text: str | None, actors: int | None, cpus: float | None, gpus: float | None
+) -> Cluster | None:
+    """Return the cluster that the options name, which takes Ray only once it is used."""
+    if text is None:
+        if (actors, cpus, gpus) != (None, None, None):
+            raise InputError("--actors, --actor-cpus and --actor-gpus go with --cluster ray")
+        return None
+    from extract.cluster import Cluster
+
+    return Cluster.parse(text, actors, cpus, gpus)
+
+
 def show_plan(
-    images: Path, store: Path | None, root: Path | None, settings: Any, screen: Screen
+    images: str,
+    store: str | None,
+    root: str | None,
+    settings: Any,
+    screen: Screen,
+    part: Part | None = None,
 ) -> None:
     """Print what a run would do and cost, and its command."""
     from extract.estimating import estimate
 
     with console.ProgressReporter() as reporter:
-        found = estimate(images, store, settings, reporter, root)
+        found = estimate(images, store, settings, reporter, root, part)
     screen.say(f"{found.store}: nothing was written")
-    cli_store.show_estimate(screen, found)
+    cli_explain.show_estimate(screen, found)
     screen.next("extract", *(word for word in sys.argv[1:] if word != "--plan"))
     screen.finish(asdict(found))
 
@@ -114,7 +163,7 @@ def show_summary(
     rate = f", {summary.images_per_second:.0f} images/s" if summary.extracted else ""
     screen.say(f"  {summary.seconds:.1f} s{rate}; root digest {summary.root_digest[:16]}…")
     if summary.bad:
-        screen.say(f"  Bad images are listed in {Path(summary.store) / 'bad_images.csv'}")
+        screen.say(f"  Bad images are listed in {join(summary.store, 'bad_images.csv')}")
     if summary.too_many_bad:
         screen.say(f"  That is more than --max-bad allows ({summary.max_bad}).")
     screen.next(*following, summary.store)
@@ -147,6 +196,8 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
     )
     if snapshot.distance is not None:
         screen.say(f"  {snapshot.distance:.2%} from float32 on the probes")
+    if facts["part"]:
+        screen.say(f"  part {facts['part']} of its images: splits are open until all are merged")
     if augment := next((c["augment"] for c in facts["columns"] if c["augment"]), None):
         screen.say(f"  views besides the plain one: {augment}")
     screen.say(f"  recipe {recipe.key[:16]}…  root {snapshot.root_digest[:16]}…")
@@ -168,7 +219,7 @@ def _show_information(screen: Screen, snapshot: Snapshot, facts: dict) -> None: 
         ],
     )
     if facts["bad"]:
-        screen.say(f"{facts['bad']} of these are bad: {Path(facts['store']) / 'bad_images.csv'}")
+        screen.say(f"{facts['bad']} of these are bad: {join(facts['store'], 'bad_images.csv')}")
 
 
 @app.command()
@@ -183,14 +234,8 @@ def backbones(
         bool,
         typer.Option("--layers", help="List the layer outputs of NAME, and what each costs."),
     ] = False,
-    backbone_arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(help="Side in pixels. (default: what the backbone was made for)"),
-    ] = None,
+    backbone_arg: BackboneArg = None,
+    image_size: ImageSize = None,
     json: Json = False,
 ) -> None:
     """List the backbones: input, feature width, parameters, and whether weights are here.

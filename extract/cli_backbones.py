@@ -120,7 +120,9 @@ def show_layers(
         ],
     )
     words = ["photos", "--backbone", name, "--layer", f"{costs[-1].name}:avg"]
-    screen.next("extract", "run", *words, *still_to_give(name, None))
+    words += [word for argument in arguments for word in ("--backbone-arg", argument)]
+    size_asked = ["--image-size", image_size] * (image_size is not None)
+    screen.next("extract", "run", *words, *size_asked, *still_to_give(name, None))
     screen.finish({"layers": [asdict(cost) for cost in costs]})
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
+from extract.places import place
+
+Store = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE",
+        parser=place,
+        help="Such as photos.features, or s3://bucket/photos.features.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
+BackboneArg = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
+]
 Preprocessing = Annotated[
     str | None,
     typer.Option(
@@ -45,6 +57,22 @@ PadToAspectRatio = Annotated[
     bool | None,
     typer.Option("--pad-to-aspect-ratio/--no-pad-to-aspect-ratio", help="Pad to a square first."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ray[:ADDRESS]",
+        help="Let the workers of a Ray cluster extract: ray starts one on this machine, ray:auto "
+        "is the one that it is part of. Images and store lie where all machines see them.",
+    ),
+]
+Actors = Annotated[int | None, typer.Option(help="Most workers. (default: one per node, or GPU)")]
+ActorCpus = Annotated[
+    float | None, typer.Option(help="CPUs of a worker. (default: its share of the node)")
+]
+ActorGpus = Annotated[
+    float | None,
+    typer.Option(help="GPUs of a worker, such as 1 or 0.5; with --engine keras. (default: none)"),
+]
 ExifOrientation = Annotated[bool, typer.Option(help="Turn pictures as their EXIF tag says.")]
 
 
@@ -56,10 +84,7 @@ def run_options(
             "or a SavedModel's folder; hub:NAME, or a preset's folder."
         ),
     ] = "mobilenet_v2",
-    backbone_arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Argument of the backbone; repeatable."),
-    ] = None,
+    backbone_arg: BackboneArg = None,
     weights: Annotated[str, typer.Option(help="imagenet, random, or a file.")] = "imagenet",
     preprocessing: Preprocessing = None,
     image_size: ImageSize = None,
@@ -107,6 +132,12 @@ def run_options(
         bool,
         typer.Option("--rehash", help="Read every byte again, whatever sizes and times say."),
     ] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0,1", help="Accelerators of Keras to use side by side. (default: one)"
+        ),
+    ] = None,
 ) -> Any:
     """Return the options as `extract.plan.Settings`."""
     from extract.api import settings_of
@@ -134,6 +165,7 @@ def run_options(
         workers=workers,
         max_bad=max_bad,
         rehash=rehash,
+        devices=devices,
     )
 
 

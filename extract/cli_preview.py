@@ -11,6 +11,7 @@ import typer
 
 from extract.cli_options import (
     Antialias,
+    BackboneArg,
     CropToAspectRatio,
     ExifOrientation,
     ImageSize,
@@ -20,6 +21,7 @@ from extract.cli_options import (
     Preprocessing,
 )
 from extract.console import Screen
+from extract.places import place
 
 app = typer.Typer()
 
@@ -27,7 +29,10 @@ app = typer.Typer()
 @app.command()
 def preview(
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES", help="What `run` takes: a folder, a table, ...")
+        str,
+        typer.Argument(
+            metavar="IMAGES", parser=place, help="What `run` takes: a folder, a table, ..."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="A .png file. (default: IMAGES.preview.png)")
@@ -36,9 +41,11 @@ def preview(
         str, typer.Option(metavar="SPEC", help="Show nine views, such as flip,rotation=0.1.")
     ] = "",
     root: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Folder of a table's paths.")
+        str | None,
+        typer.Option("--images", metavar="DIR", parser=place, help="Folder of a table's paths."),
     ] = None,
     backbone: Annotated[str, typer.Option(help="Its size is that of the images.")] = "mobilenet_v2",
+    backbone_arg: BackboneArg = None,
     preprocessing: Preprocessing = None,
     image_size: ImageSize = None,
     interpolation: Interpolation = None,
@@ -57,7 +64,7 @@ def preview(
     from extract.preview import preview as draw
 
     policy = pixel_policy(
-        looked_at(backbone, preprocessing=preprocessing),
+        looked_at(backbone, backbone_arg or [], preprocessing),
         image_size=image_size,
         interpolation=interpolation,
         antialias=antialias,

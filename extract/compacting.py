@@ -7,11 +7,12 @@ from pathlib import Path
 
 from extract.notebook import Shown
 from extract.rewriting import places_of, rewrite_column, with_rows
+from extract.store import succession
 from extract.store.commits import Commits
 from extract.store.files import read_errors
 from extract.store.gc import OLDER_THAN, collect, find_garbage, parse_age
 from extract.store.reader import Store
-from extract.store.snapshots import follow
+from extract.store.snapshot_records import follow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def gc(
     with read_errors(store.path):
         rows = _unused_rows(store)
         snapshot = compact_rows(store) if compact and yes and rows else None
-        garbage = find_garbage(store, age)
+        garbage = find_garbage(store, age, rehearsal=not yes)
         back = collect(store, garbage) if yes else []
     return Collected(
         done=yes,
@@ -81,6 +82,10 @@ def compact_rows(store: Store) -> int:
 
     Rows keep their order. Only shards from the first dropped row on are written.
     """
+    return succession.unless_changed(lambda: _compact_rows(store))
+
+
+def _compact_rows(store: Store) -> int:
     snapshot = store.open()
     record, records = snapshot.record, Commits(store.files)
     existing = {digest: records.read(digest) for digest in records.digests()}
@@ -94,4 +99,4 @@ def compact_rows(store: Store) -> int:
         for c, found in zip(record.columns, commits, strict=True)
     ]
     items = with_rows(snapshot.items, keys)
-    return store.snapshots.seal(follow(record, items, columns), items)
+    return succession.seal(store, follow(record, items, columns), items, after=record.number)

@@ -17,7 +17,7 @@ from extract.rewriting import places_of
 from extract.store.commits import HAS_FEATURES, Commits
 from extract.store.files import read_errors
 from extract.store.reader import Snapshot, Store
-from extract.store.snapshots import SnapshotColumn
+from extract.store.snapshot_records import SnapshotColumn
 
 LABELLING = ("label", "split", "group")
 
@@ -44,7 +44,7 @@ class Difference(Shown):
     removed: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     """Paths whose image is another."""
-    relabelled: list[str] = field(default_factory=list)
+    relabeled: list[str] = field(default_factory=list)
     """Paths of the same image with another label, split or group."""
     recipe: list[str] = field(default_factory=list)
     """Fields of the recipe that differ."""
@@ -56,7 +56,7 @@ class Difference(Shown):
     @property
     def is_none(self) -> bool:
         """Whether nothing differs."""
-        lists = (self.added, self.removed, self.changed, self.relabelled, self.recipe)
+        lists = (self.added, self.removed, self.changed, self.relabeled, self.recipe)
         return not any((*lists, self.only_a, self.only_b, *(c.differ for c in self.columns)))
 
 
@@ -109,7 +109,7 @@ def _compare_items(one: Snapshot, other: Snapshot, found: Difference) -> None:
         if a[path]["image_key"] != b[path]["image_key"]:
             found.changed.append(path)
         elif any(a[path][name] != b[path][name] for name in LABELLING):
-            found.relabelled.append(path)
+            found.relabeled.append(path)
 
 
 def _places(store: Store, snapshot: Snapshot, kept: SnapshotColumn) -> dict[str, Place]:

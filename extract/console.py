@@ -86,14 +86,19 @@ def command(*words: object) -> str:
     return shlex.join(["python", "-m", *map(str, words)])
 
 
+def plain_console(*, stderr: bool, width: int | None = None) -> Console:
+    """Return what prints words as they are: rich would draw `from:100:` with an emoji."""
+    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=True, emoji=False)
+
+
 class Screen:
     """Where a command's words go."""
 
     def __init__(self, as_json: bool = False) -> None:
         self._as_json = as_json
-        self._out = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self._out = plain_console(stderr=as_json)
         # A table is never cut: a terminal that is too narrow wraps its lines.
-        self._wide = Console(stderr=as_json, highlight=False, soft_wrap=True, width=10_000)
+        self._wide = plain_console(stderr=as_json, width=10_000)
 
     def say(self, text: str = "") -> None:
         """Print a line for people."""
@@ -136,7 +141,7 @@ class ProgressReporter:
     EVERY = 10.0  # seconds between plain lines
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = plain_console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._last = time.monotonic()

@@ -4,10 +4,13 @@
     ├── InputError (ValueError)       the data set or an option cannot be used as given
     │   └── ScaleError                images were divided by 255 already
     ├── BackboneError (ValueError)    the backbone or its weights cannot be had
+    ├── ClusterError (RuntimeError)   the machines of a cluster cannot do the work
     ├── ImageError (ValueError)       one image is bad: its stage and reason go to bad_images.csv
     ├── FeatureError (ArithmeticError) a good image gave NaN or infinity
+    ├── BucketError                   a bucket did not answer, or refused
     └── StoreError
         ├── StaleStoreError           the store was made with another recipe
+        ├── ChangedStoreError         another command sealed a snapshot meanwhile
         ├── DamagedStoreError         what is on disk is not what was sealed
         ├── StoreFormatError          a newer or foreign format
         └── StoreWriteError (OSError) the disk refused; what was sealed before is untouched
@@ -33,6 +36,10 @@ class BackboneError(HeadstartError, ValueError):
     """The backbone is unknown, its weights are missing, or it cannot run here."""
 
 
+class ClusterError(HeadstartError, RuntimeError):
+    """The machines of a cluster cannot do the work, or do not go on."""
+
+
 class ImageError(HeadstartError, ValueError):
     """One image cannot be used.
 
@@ -51,6 +58,14 @@ class ImageError(HeadstartError, ValueError):
 
 class FeatureError(HeadstartError, ArithmeticError):
     """A good image gave a feature that is NaN or infinite."""
+
+
+class BucketError(HeadstartError):
+    """A bucket did not answer, or refused; it says nothing of what is in it.
+
+    So it is neither an `OSError` nor a `StoreError`: nothing is taken for damaged, missing or
+    unreadable because a network was down.
+    """
 
 
 class StoreError(HeadstartError):
@@ -78,6 +93,17 @@ class StaleStoreError(StoreError, ValueError):
             f"asks for {wanted}. Ask for the stored value, or give another folder with "
             f"--store."
         )
+
+
+class ChangedStoreError(StoreError):
+    """The newest snapshot is no longer the one that the work began from; nothing was sealed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"The store was changed meanwhile (snapshot {number}): run the same command again, "
+            f"nothing is lost"
+        )
+        self.number = number
 
 
 class DamagedStoreError(StoreError):

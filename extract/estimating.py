@@ -21,6 +21,7 @@ from extract.items import Item, Listing
 from extract.known import Known, read_known
 from extract.needs import Needs, check_room, free_bytes, grids, growth, needs
 from extract.notebook import Shown
+from extract.parts import Part, check_part, part_of
 from extract.pipeline import PIXELS_AHEAD, Extraction
 from extract.plan import Plan, Settings, default_store, make_plan
 from extract.progress import Reporter, Silent
@@ -48,7 +49,8 @@ class Estimate(Shown):
     """Images that would go through the backbone, at most: copies are found by reading."""
     disk: int
     """Bytes that the store would grow by, at most."""
-    disk_free: int
+    disk_free: int | None
+    """None in a bucket, which has no end."""
     memory: int
     """Bytes at the peak, about."""
     images_per_second: float | None
@@ -63,6 +65,7 @@ def estimate(
     settings: Settings,
     reporter: Reporter | None = None,
     root: str | Path | None = None,
+    part: Part | None = None,
 ) -> Estimate:
     """Say what `extract.run` would do and cost.
 
@@ -72,16 +75,19 @@ def estimate(
         settings: What `run` would be asked for.
         reporter: Hears of what takes long.
         root: For a table, the folder of its paths; by default the table's own.
+        part: The share of the images that it would be a run of.
 
     Raises:
         HeadstartError: For what `run` would refuse.
     """
-    target = Path(store) if store is not None else default_store(images)
+    target = store if store is not None else default_store(images, part)
     disk = Store.at(target, settings.format)
-    listing = list_images(images, root)
+    listing = part_of(list_images(images, root), part)
     check_place(listing, disk)
     with read_errors(disk.path):
         known = read_known(disk).lean()
+    if known.previous is not None:
+        check_part(known.previous.part, listing.part, disk.path)
     plan = make_plan(settings, known, disk.path, reporter or Silent(), keep=False)
     check_room(listing, disk, known, plan)
     return estimate_plan(listing, disk, known, plan)

@@ -26,7 +26,6 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from extract.errors import InputError, StoreWriteError
@@ -34,10 +33,12 @@ from extract.export_marks import BESIDE, ITEM_FIELDS, MARK, is_export
 from extract.notebook import Shown
 from extract.recipe import Column
 from extract.splits import SPLITS
+from extract.store.files import Files, LocalFiles
 from extract.store.reader import Data, Snapshot, Store
 from extract.store.shards import Grid
-from extract.store.snapshots import SnapshotColumn
+from extract.store.snapshot_records import SnapshotColumn
 from extract.store.zarr_shards import ZarrFormat
+from extract.tables import write_csv
 
 ITEMS_AT_ONCE = 1024
 
@@ -164,7 +165,7 @@ def _write_zarr(
         if kept.column.canonical in names:
             _write_column(store, kept, out / names[kept.column.canonical], done)
     splits = {name: code for code, name in enumerate(SPLITS)}
-    codes = [splits[name] for name in snapshot.items["split"].to_pylist()]
+    codes = [splits.get(name, -1) for name in snapshot.items["split"].to_pylist()]
     _write_plain(out / "item_row", snapshot.items["row"].to_numpy().astype("<i8"), {})
     _write_plain(out / "item_label", _codes(snapshot), {"names": list(snapshot.classes)})
     _write_plain(out / "item_split", np.array(codes, "<i8"), {"names": list(SPLITS)})
@@ -196,18 +197,21 @@ def _write_column(store: Store, kept: SnapshotColumn, folder: Path, done: Export
         target.parent.mkdir(parents=True, exist_ok=True)
         if regular:
             store.shards.parse(ref)  # what is linked is what was sealed
-            _link(Path(store.path) / ref.file, target, done)
+            _link(store.files, ref.file, target, done)
     if not regular:
         _write_shards(store, kept, grid, folder, done)
 
 
-def _link(source: Path, target: Path, done: Exported) -> None:
-    try:
-        os.link(source, target)
-        done.linked += 1
-    except OSError:  # another disk, or one without hard links
-        shutil.copyfile(source, target)
-        done.copied += 1
+def _link(files: Files, name: str, target: Path, done: Exported) -> None:
+    if isinstance(files, LocalFiles):
+        try:
+            os.link(files.root / name, target)
+            done.linked += 1
+            return
+        except OSError:  # another disk, or one without hard links
+            pass
+    target.write_bytes(files.view(name))
+    done.copied += 1
 
 
 def _write_shards(
@@ -313,7 +317,7 @@ def _write_beside(snapshot: Snapshot, out: Path) -> None:
     if out.suffix == ".zarr":  # a file among its arrays would be a warning in every reader
         pq.write_table(items, out.with_suffix(BESIDE[".zarr"]))
     elif out.suffix == ".npy":
-        pa.csv.write_csv(items, out.with_suffix(BESIDE[".npy"]))
+        write_csv(items, out.with_suffix(BESIDE[".npy"]))
 
 
 def _write_parquet(

@@ -29,16 +29,11 @@ from extract.errors import InputError, StoreError
 from extract.notebook import Shown
 from extract.recipe import Column
 from extract.rewriting import places_of, rewrite_column, with_rows
+from extract.store import succession
 from extract.store.commits import Commit, Commits, encode, name_of, root_of
 from extract.store.files import disk_errors, publish_copy, read_errors
 from extract.store.reader import Store
-from extract.store.snapshots import (
-    SnapshotColumn,
-    SnapshotRecord,
-    follow,
-    items_name,
-    record_name,
-)
+from extract.store.snapshot_records import SnapshotColumn, SnapshotRecord, follow, record_name
 
 KEY = r"[0-9a-f]{64}"
 
@@ -180,7 +175,8 @@ class _Eraser:
             self.done.snapshots = [c.number for c in copies]
             return
         sealed = [made for record in self.old if (made := self._without_images(record))]
-        self.done.snapshots = self.store.snapshots.seal_all(sealed)
+        newest = self.snapshots[-1].number
+        self.done.snapshots = succession.seal_all(self.store, sealed, after=newest)
         self.old += copies
 
     def _without_images(self, record: SnapshotRecord) -> tuple[SnapshotRecord, pa.Table] | None:
@@ -230,8 +226,12 @@ class _Eraser:
 
     def remove(self) -> None:
         """Remove what has the images: each step durably, before the next."""
+        succession.renew_bad_images(
+            self.store
+        )  # it may name them yet, where an earlier call was cut short
         self._remove([record_name(record.number) for record in self.old])
-        self._remove([items_name(record.number) for record in self.old])
+        self._remove([record.items_file for record in self.old])
+        self._remove(_loose_tables(self.store))
         for digest, commit in self.commits.items():
             if digest not in self.concerned:
                 self._strip_reads(commit)
@@ -284,6 +284,13 @@ def _probe_keys(store: Store) -> set[str]:
     return {name.removeprefix("user-") for name in names if name.startswith("user-")}
 
 
+def _loose_tables(store: Store) -> list[str]:
+    """Return the tables of items that no snapshot names: nobody can say whose items they have."""
+    snapshots = store.snapshots
+    named = {snapshots.read(number).items_file for number in snapshots.numbers()}
+    return [name for name in (f"snapshots/{n}" for n in snapshots.tables()) if name not in named]
+
+
 def find_traces(store: Store, image_keys: Iterable[str]) -> list[str]:
     """Return the files of a store that know one of these images; none after `forget`.
 
@@ -301,9 +308,9 @@ def find_traces(store: Store, image_keys: Iterable[str]) -> list[str]:
         if keys & known:
             traces += [name_of(digest), commit.ref.file]
     for number in store.snapshots.numbers():
-        items = store.snapshots.items(store.snapshots.read(number))
-        if keys & set(items["image_key"].to_pylist()):
-            traces.append(items_name(number))
+        record = store.snapshots.read(number)
+        if keys & set(store.snapshots.items(record)["image_key"].to_pylist()):
+            traces.append(record.items_file)
     for name in store.files.list("probes"):
         if name.startswith("features-"):
             data = store.files.read(f"probes/{name}")
@@ -312,4 +319,5 @@ def find_traces(store: Store, image_keys: Iterable[str]) -> list[str]:
                     traces.append(f"probes/{name}")
     shards = [f"shards/{name}" for name in store.files.list("shards")]
     traces += [name for name in shards if name not in named]
+    traces += _loose_tables(store)
     return traces + [f"{d}/{n}" for d in ("damaged", "tmp") for n in store.files.list(d)]

@@ -50,8 +50,8 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         preprocessing: For a backbone that is a file: "none" (pixels in 0..255), "tf", "torch",
             "caffe", or "mean=0.5,std=0.5" for pixels in 0..1.
         image_size: Side in pixels; by default what the backbone was made for.
-        layers: "NAME" or "NAME:avg|max|flatten|none", or several; by default the last map,
-            averaged. Several stand side by side.
+        layers: "NAME" or "NAME:avg|max|flatten|none|cls|patches", or several; by default the last
+            map, averaged. Several stand side by side.
         interpolation: "bilinear", "nearest" or "bicubic".
         antialias: Widen the kernel when an image shrinks.
         crop_to_aspect_ratio: Crop the longer side to a centered square first.

@@ -23,6 +23,7 @@ def information(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "store": snapshot.path,
         "snapshot": snapshot.number,
+        "part": None if snapshot.record.part is None else str(snapshot.record.part),
         "backbone": dict(snapshot.backbone),
         "recipe": snapshot.recipe.to_json(),
         "recipe_key": snapshot.recipe.key,

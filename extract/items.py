@@ -22,6 +22,7 @@ from extract.splits import split_of_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from extract.parts import Part
     from extract.reading import FileBytes
 
 NOT_ITEMS = frozenset(
@@ -80,6 +81,12 @@ class Listing:
     """Where items are read; None for the files of the folder."""
     further: pa.Table | None = None
     """Further columns of the user, a row for each item."""
+    folder: str = ""
+    """Where a table's images are, if that is a bucket."""
+    lanes: int = 0
+    """How many reads at once suit the source; 0 for one per core."""
+    part: Part | None = None
+    """Which share of a longer listing these items are; None for all of it."""
 
     @property
     def name(self) -> str:
@@ -87,10 +94,17 @@ class Listing:
         return self.place or str(self.root)
 
     @property
+    def inside(self) -> str:
+        """The place in which nothing else may be: that of the images, if it was listed whole."""
+        if self.place:
+            return self.place if self.lanes and not self.folder else ""
+        return str(self.root)
+
+    @property
     def found_at(self) -> dict[str, str]:
         """Where a later run finds it again: what to list, and the folder of a table's paths."""
-        if self.place and self.source is None:
-            return {"images": self.place, "folder": str(self.root)}
+        if self.folder or (self.place and self.source is None):
+            return {"images": self.place, "folder": self.folder or str(self.root)}
         return {"images": self.name}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -12,9 +13,10 @@ from extract.items import Item
 from extract.recipe import Column
 from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
+from extract.store.files import each
 from extract.store.reader import Store
 from extract.store.shards import Grid, damaged
-from extract.store.snapshots import SnapshotRecord
+from extract.store.snapshot_records import SnapshotRecord
 
 Stamped = tuple[str, int, int]
 """(path, size, mtime_ns): a file that still has all three is taken to have the same bytes."""
@@ -36,6 +38,8 @@ class Known:
     """A file as it was read → its image key."""
     order: tuple[str, ...] = ()
     """Image keys of the newest snapshot's rows, in row order."""
+    grids: Mapping[str, Grid] = field(default_factory=dict)
+    """How columns are cut, by their canonical text, where that was decided elsewhere."""
 
     def lean(self) -> Known:
         """Return the same without what commits say of files: `reads` says it once for all."""
@@ -67,6 +71,8 @@ class Known:
 
     def grid(self, column: Column, row_shape: tuple[int, ...]) -> Grid:
         """Return how a column is cut: as it always was in this store, else as it is today."""
+        if column.canonical in self.grids:
+            return self.grids[column.canonical]
         for commit in self.commits.values():
             if commit.column.canonical == column.canonical:
                 return commit.ref.grid
@@ -81,11 +87,12 @@ def read_known(store: Store) -> Known:
     """
     head = header.read(store.files)
     records = Commits(store.files)
-    found = {digest: records.read(digest) for digest in records.digests()}
+    digests = records.digests()
+    found = dict(zip(digests, each(store.files.lanes, records.read, digests), strict=True))
     for digest, commit in found.items():
         if head is not None and commit.recipe_key != head.recipe.key:
             raise damaged(name_of(digest), "belongs to another recipe")
-        _check_present(store, commit)
+    each(store.files.lanes, partial(_check_present, store), found.values())
     numbers = store.snapshots.numbers()
     previous = store.snapshots.read(numbers[-1]) if numbers else None
     items = None if previous is None else store.snapshots.items(previous)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 
 from extract import prepare
 from extract.cores import num_cores
-from extract.engines.engine import Engine, relative_distance
+from extract.engines.engine import Engine, check_bits, relative_distance
+from extract.engines.replicas import WAITING, Replicas
 from extract.errors import BackboneError
+from extract.identity import weights_digest
 from extract.plan import Plan
 from extract.recipe import Precision
 
@@ -18,10 +21,11 @@ from extract.recipe import Precision
 class LazyEngine:
     """The plan's engine, loaded when the first image needs it: a warm run may never do so."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, engine: Engine | None = None) -> None:
+        """Take an engine of the same backbone that is loaded already, where there is one."""
         self._plan = plan
         self.load_seconds = 0.0
-        self._engine: Engine | None = None
+        self._engine = engine
         self._lock = threading.Lock()
 
     @property
@@ -31,22 +35,12 @@ class LazyEngine:
             if self._engine is None:
                 start = time.perf_counter()
                 self._engine = _load(self._plan, self._plan.settings.precision)
-                self._check_signature(self._engine)
+                plan = self._plan
+                if plan.stored_signature is not None and plan.settings.engine == "auto":
+                    found, kind = self._engine.signature, plan.kind
+                    check_bits("This machine", found, plan.stored_signature, kind)
                 self.load_seconds = time.perf_counter() - start
             return self._engine
-
-    def _check_signature(self, engine: Engine) -> None:
-        """Mix two sources of bits in one store only when somebody asks for it."""
-        plan = self._plan
-        stored = plan.stored_signature
-        if stored is not None and plan.settings.engine == "auto":
-            differ = [key for key in stored if stored[key] != engine.signature.get(key)]
-            if differ:
-                raise BackboneError(
-                    f"The store was begun with {differ[0]} {stored[differ[0]]!r}, and this machine "
-                    f"has {engine.signature.get(differ[0])!r}: bits would differ within 1e-5. To "
-                    f"mix them: --engine {plan.kind}"
-                )
 
     @property
     def batch_size(self) -> int:
@@ -56,7 +50,9 @@ class LazyEngine:
     @property
     def streams(self) -> int:
         """Threads that call at once: one more than compute, so that none of them ever waits."""
-        return 1 if self._plan.kind == "keras" else num_cores() + 1
+        if self._plan.kind == "keras":
+            return max(1, WAITING * len(self._plan.settings.devices))
+        return num_cores() + 1
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Return the plan's outputs for a batch: (n, *row_shape) each, in their type on disk."""
@@ -85,9 +81,31 @@ def _load(plan: Plan, precision: Precision) -> Engine:
         from extract.engines.openvino import OpenVINOEngine
 
         return OpenVINOEngine(plan.prepared.graph, precision)
-    from extract.engines.keras_backend import KerasEngine
+    devices = plan.settings.devices
+    if not devices:
+        return _load_keras(plan, None)
+    from extract.engines.keras_backend import num_accelerators
 
-    _, columns, model = prepare.build(plan.request)
-    expected = [column.canonical for column, _ in plan.prepared.columns]
-    assert [column.canonical for column in columns] == expected
-    return KerasEngine(model)
+    count = num_accelerators()
+    if max(devices) >= count:
+        names = ", ".join(map(str, range(count))) or "none"
+        raise BackboneError(
+            f"There is no accelerator {max(devices)}; Keras sees {names}. Leave --devices out to "
+            f"let it choose"
+        )
+    return Replicas([partial(_load_keras, plan, f"gpu:{number}") for number in devices])
+
+
+def _load_keras(plan: Plan, place: str | None) -> Engine:
+    from extract.engines.keras_backend import KerasEngine, on_device
+
+    with on_device(place):
+        built, columns, model = prepare.build(plan.request)
+        expected = [column.canonical for column, _ in plan.prepared.columns]
+        assert [column.canonical for column in columns] == expected
+        if weights_digest(built.model) != plan.prepared.weights_digest:
+            raise BackboneError(
+                f"The weights of {plan.request.spec.title} here are not those that the run was "
+                f"planned with. Give every machine the same file"
+            )
+        return KerasEngine(model, place)

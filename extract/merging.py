@@ -5,37 +5,32 @@ A machine that had seen all the images would have ended with the same root diges
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
+from extract import merged_items, merged_splits, mixing
 from extract.assemble import Place
-from extract.errors import InputError, StaleStoreError
-from extract.known import Known, read_known
+from extract.errors import ChangedStoreError, InputError, StaleStoreError
+from extract.known import read_known
+from extract.merged_shards import ManyShards, Source, Taker
 from extract.notebook import Shown
+from extract.parts import parts_in_order
+from extract.places import resolved
 from extract.recipe import Column, first_difference
 from extract.rewriting import places_of, rewrite_column
-from extract.splits import units_of
-from extract.store import header
+from extract.store import header, succession
 from extract.store.commits import (
     HAS_FEATURES,
     Commit,
-    Commits,
     RowFacts,
     root_digest,
     root_line,
 )
-from extract.store.files import Files, LocalFiles, disk_errors, publish, read_errors
-from extract.store.reader import Snapshot, Store
-from extract.store.shards import FeatureShards, Grid, ShardRef
-from extract.store.snapshots import follow, items_digest
-
-Row = dict[str, Any]
+from extract.store.files import disk_errors, publish, read_errors
+from extract.store.item_tables import items_digest
+from extract.store.reader import Store
+from extract.store.snapshot_records import follow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,74 +46,58 @@ class Merged(Shown):
     linked: int
     """Shards that were taken as they are; others were written from known rows."""
     root_digest: str
+    signatures: list[dict[str, str]]
+    """Numeric signatures of the rows, each once: more than one where they were to be mixed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One of the stores that are merged."""
-
-    store: Store
-    snapshot: Snapshot
-    known: Known
-
-
-class ManyShards(FeatureShards):
-    """The shards of several stores, each read where it is."""
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._homes = {
-            (commit.ref.file, commit.ref.sha256): source.store
-            for source in reversed(sources)
-            for commit in source.known.commits.values()
-        }
-
-    def home(self, ref: ShardRef) -> Store:
-        """Return the first store that has a shard."""
-        return self._homes[ref.file, ref.sha256]
-
-    def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
-        raise NotImplementedError("merged stores are only read")
-
-    def read(self, ref: ShardRef, start: int, stop: int, out: np.ndarray | None = None) -> Any:
-        return self.home(ref).shards.read(ref, start, stop, out)
-
-
-def merge(paths: Sequence[str | Path], out: str | Path) -> Merged:
+def merge(paths: Sequence[str | Path], out: str | Path, *, mix: bool = False) -> Merged:
     """Make one store of several; these stay as they are.
 
     Args:
         paths: Folders of stores with one recipe and the same columns.
         out: The new store's folder.
+        mix: Whether to join also what other engines or processors made, whose features differ in
+            their last bits; the root digest is then that of no one machine.
 
     Raises:
-        InputError: If columns differ, a path means two images or two labels, or something else
-            is at `out`.
-        StaleStoreError: If recipes differ.
+        BackboneError: If numeric signatures differ, and `mix` does not ask for it.
+        InputError: If recipes or columns differ, a path means two images or two labels, or
+            something else is at `out`.
+        StaleStoreError: If a store of another recipe is at `out`.
     """
-    inside = {Path(path).resolve() for path in paths}
+    inside = {resolved(path) for path in paths}
     if len(inside) < 2 or len(inside) < len(paths):
         raise InputError("merge takes two stores or more, each once")
-    if Path(out).resolve() in inside:
+    if resolved(out) in inside:
         raise InputError(f"{out} is one of the merged stores. Give --store a new folder")
-    if Path(out).exists() and {p.name for p in Path(out).iterdir()} - {
-        header.NAME,
-        "bad_images.csv",
-        *header.FOLDERS,
-    }:
-        raise InputError(f"{out} is something else than a store. Give --store a new folder")
-    return merge_stores([Store.at(path) for path in paths], Store.at(out))
+    target = Store.at(out)
+    with read_errors(target.path):
+        if header.is_foreign(target.files):
+            raise InputError(f"{out} is something else than a store. Give --store a new folder")
+        return merge_stores([Store.at(path) for path in paths], target, mix=mix)
 
 
-def merge_stores(stores: Sequence[Store], out: Store) -> Merged:
+def merge_stores(stores: Sequence[Store], out: Store, *, mix: bool = False) -> Merged:
     """Do what `merge` says, on any stores."""
     sources = [_open(store) for store in stores]
     _check_alike(sources)
-    items = _items(sources)
+    signatures = _signatures(sources)
+    if not mix:
+        mixing.check_one(signatures)
+    order = parts_in_order([(s.store.path, s.snapshot.record.part) for s in sources])
+    are_parts = order is not None
+    sources = sources if order is None else [sources[at] for at in order]
+    snapshots = [source.snapshot for source in sources]
+    items = merged_items.items_of(snapshots)
     keys, doubles = _keys(sources)
     record = sources[0].snapshot.record
     places = {c.column.canonical: _places(sources, c.column.canonical) for c in record.columns}
     root, facts = _outcome(keys, places, {c.column.canonical: c.column for c in record.columns})
-    table = _table(items, sources, keys, facts)
+    if are_parts and not any(found.status in HAS_FEATURES for found in facts.values()):
+        raise InputError(f"None of the {len(items)} files of these parts is a good image")
+    tables = [snapshot.items for snapshot in snapshots]
+    split = merged_splits.cut(items) if are_parts else merged_splits.as_cut(items, tables)
+    table = merged_items.table_of(items, snapshots, keys, facts, split)
     done = Merged(
         store=out.path,
         snapshot=_sealed(out, root, items_digest(table)) or 0,
@@ -127,18 +106,19 @@ def merge_stores(stores: Sequence[Store], out: Store) -> Merged:
         doubles=doubles,
         linked=0,
         root_digest=root,
+        signatures=[dict(found) for found in _once(found for _, found in signatures)],
     )
     if done.snapshot:
         return done
     _create(out, sources[0])
-    taker = _Taker(ManyShards(sources), out)
+    taker = Taker(ManyShards(sources), out)
     existing = _commits(sources)
     columns = [
         rewrite_column(
             out,
             taker.shards,
             kept.column,
-            kept.refs[0].grid,
+            next(iter(places[kept.column.canonical].values())).commit.ref.grid,
             keys,
             places[kept.column.canonical],
             existing,
@@ -152,8 +132,12 @@ def merge_stores(stores: Sequence[Store], out: Store) -> Merged:
         follow(record, table, columns),
         root_digest=root,
         split_rule=record.split_rule if len(rules) == 1 else None,
+        part=None,
     )
-    done.snapshot = out.snapshots.seal(merged, table)
+    try:
+        done.snapshot = succession.seal(out, merged, table, after=0)
+    except ChangedStoreError:  # a merge of the same beside us was first
+        done.snapshot = _sealed(out, root, items_digest(table)) or 0
     done.linked = taker.count
     return done
 
@@ -198,7 +182,11 @@ def _check_alike(sources: Sequence[Source]) -> None:
     for source in sources[1:]:
         other = source.snapshot
         if difference := first_difference(first.recipe, other.recipe):
-            raise StaleStoreError(first.path, *difference)
+            name, ours, theirs = difference
+            raise InputError(
+                f"{first.path} was made with {name}={ours!r} and {other.path} with {theirs!r}: "
+                f"stores of two recipes do not become one. Extract one of them again as the other"
+            )
         if {column.canonical for column in other.columns} != names.keys():
             raise InputError(
                 f"{first.path} has columns {', '.join(names.values())} and {other.path} has "
@@ -207,19 +195,22 @@ def _check_alike(sources: Sequence[Source]) -> None:
             )
 
 
-def _items(sources: Sequence[Source]) -> list[Row]:
-    """Return the items of all stores, sorted by path, each path once."""
-    found: dict[str, tuple[Row, str]] = {}
+def _signatures(sources: Sequence[Source]) -> list[tuple[str, mixing.Signature]]:
+    """Return (store, numeric signature) of all rows, each of a store once."""
+    found: list[tuple[str, mixing.Signature]] = []
     for source in sources:
-        for row in source.snapshot.items.to_pylist():
-            before, where = found.setdefault(row["path"], (row, source.store.path))
-            for name in ("image_key", "label", "group"):
-                if before[name] != row[name]:
-                    raise InputError(
-                        f"{row['path']} has {name} {before[name]} in {where} and {row[name]} in "
-                        f"{source.store.path}. Rename one, or relabel it"
-                    )
-    return [found[path][0] for path in sorted(found)]
+        digests = [d for column in source.snapshot.record.columns for d in column.digests]
+        own = _once(source.known.commits[digest].signature for digest in digests)
+        found += [(source.store.path, signature) for signature in own if signature]
+    return found
+
+
+def _once(signatures: Iterable[mixing.Signature]) -> list[mixing.Signature]:
+    found: list[mixing.Signature] = []
+    for signature in signatures:
+        if signature not in found:
+            found.append(signature)
+    return found
 
 
 def _keys(sources: Sequence[Source]) -> tuple[list[str], int]:
@@ -254,81 +245,12 @@ def _places(sources: Sequence[Source], canonical: str) -> dict[str, Place]:
     return found
 
 
-class _Taker:
-    """Brings shards of other stores into a new one as they are: shard first, then its record."""
-
-    def __init__(self, shards: ManyShards, out: Store) -> None:
-        self.shards = shards
-        self.count = 0
-        self._out = out
-
-    def __call__(self, commit: Commit) -> None:
-        home = self.shards.home(commit.ref)
-        home.shards.parse(commit.ref)  # what is taken is what was sealed
-        with disk_errors(commit.ref.file):
-            _link(home.files, self._out.files, commit.ref.file)
-        self._out.shards.parse(commit.ref)  # exists does not mean correct
-        Commits(self._out.files).publish(commit)
-        self.count += 1
-
-
-def _link(source: Files, target: Files, name: str) -> None:
-    """Give a file of one store to another: a hard link where the disk has them, else a copy."""
-    if isinstance(source, LocalFiles) and isinstance(target, LocalFiles):
-        try:
-            os.link(source.root / name, target.root / name)
-        except FileExistsError:
-            pass
-        except OSError:
-            publish(target, name, source.read(name))
-        target.fsync(name.rpartition("/")[0])
-    else:
-        publish(target, name, source.read(name))
-
-
 def _keep_probes(source: Source, out: Store) -> None:
     """Take the first store's probes: their features belong to those pictures."""
     with disk_errors("the probes"):
         for name in source.snapshot.record.files:
             if name.startswith("probes/"):
                 publish(out.files, name, source.store.files.read(name))
-
-
-def _table(
-    items: Sequence[Row],
-    sources: Sequence[Source],
-    keys: Sequence[str],
-    facts: Mapping[str, RowFacts],
-) -> pa.Table:
-    """Return the merged items, with rows, statuses and one split for what belongs together."""
-    row_of = {key: index for index, key in enumerate(keys)}
-    names = [row["image_key"] or row["path"] for row in items]
-    splits: dict[str, str] = {}
-    units = units_of(names, [row["group"] for row in items])
-    unit_of = {row["path"]: unit for row, unit in zip(items, units, strict=True)}
-    for source in sources:  # the first store decides
-        for path, split in zip(
-            source.snapshot.items["path"].to_pylist(),
-            source.snapshot.items["split"].to_pylist(),
-            strict=True,
-        ):
-            splits.setdefault(unit_of[path], split)
-    rows = []
-    for row, unit in zip(items, units, strict=True):
-        found = facts.get(row["image_key"])
-        told = (
-            {}
-            if found is None
-            else {
-                "status": found.status,
-                "stage": found.stage or None,
-                "reason": found.reason or None,
-                "row": row_of[found.image_key],
-            }
-        )
-        rows.append(row | told | {"split": splits[unit]})
-    schemas = [source.snapshot.items.schema for source in sources]
-    return pa.Table.from_pylist(rows, schema=pa.unify_schemas(schemas))
 
 
 def _sealed(out: Store, root: str, items: str) -> int | None:
@@ -343,4 +265,5 @@ def _sealed(out: Store, root: str, items: str) -> int | None:
     record = out.snapshots.read(numbers[-1])
     if (record.root_digest, record.items_digest) != (root, items):
         raise InputError(f"{out.path} holds other features already. Give --store a new folder")
+    succession.renew_bad_images(out)
     return record.number

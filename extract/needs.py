@@ -10,6 +10,7 @@ from extract.errors import InputError
 from extract.items import Item, Listing
 from extract.known import Known
 from extract.pixels import decoder_signature
+from extract.places import bucket_url
 from extract.plan import Plan
 from extract.store.reader import Store
 from extract.store.shards import Grid
@@ -80,8 +81,10 @@ def grids(known: Known, plan: Plan) -> list[Grid]:
     return [known.grid(c, shape) for c, shape in zip(plan.columns, plan.row_shapes, strict=True)]
 
 
-def free_bytes(store: Store) -> int:
-    """Return the free bytes of the disk on which a store is, or will be."""
+def free_bytes(store: Store) -> int | None:
+    """Return the free bytes of the disk on which a store is, or will be; None for a bucket."""
+    if bucket_url(store.path):
+        return None
     path = Path(store.path).absolute()
     return shutil.disk_usage(next(p for p in (path, *path.parents) if p.exists())).free
 
@@ -89,7 +92,7 @@ def free_bytes(store: Store) -> int:
 def check_room(listing: Listing, store: Store, known: Known, plan: Plan) -> None:
     """Raise `InputError` if the features cannot fit on the disk, before anything is written."""
     cut, free = grids(known, plan), free_bytes(store)
-    if len(listing.items) * sum(grid.row_bytes for grid in cut) <= free:
+    if free is None or len(listing.items) * sum(grid.row_bytes for grid in cut) <= free:
         return  # it fits whatever is known already
     found = needs(listing, known, plan)
     wanted = sum(

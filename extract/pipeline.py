@@ -9,6 +9,7 @@ order and holds a bounded number of them, so memory does not grow with the data 
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,53 +18,29 @@ import cv2
 import numpy as np
 
 from extract import pixels
-from extract.assemble import Assembler, Row
+from extract.assemble import Row
 from extract.collector import paused
 from extract.cores import num_cores
 from extract.errors import FeatureError, ImageError, InputError
 from extract.interrupt import Interrupt
-from extract.items import Item, Listing
+from extract.items import Listing
+from extract.kept_shards import assemblers_of, take_shards
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
 from extract.plan import Plan
 from extract.progress import Reporter, Ticker
-from extract.reading import FileBytes, read
+from extract.row_order import Candidate, RowOrder
 from extract.scaling import Brightness
-from extract.sealing import Outcome, Sealed, seal
+from extract.sealing import End, Sealed, seal
 from extract.stages import Stage
-from extract.store.commits import HAS_FEATURES, FileRead, RowFacts
+from extract.store.commits import HAS_FEATURES, RowFacts
 from extract.store.files import read_errors
 from extract.store.reader import Store
-from extract.store.snapshots import SnapshotColumn
 from extract.views import make_view
 from extract.writing import Writer
 
-READ_AHEAD = 16  # files
 PIXELS_AHEAD = 64 << 20  # bytes of decoded images: 100 of them at 224 pixels
 KNOWN_PER_BATCH = 1024  # rows that pass through without work
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An item, or a row of old, on its way to becoming a row."""
-
-    index: int
-    """Position among the items; -1 for a row whose image is no item any more."""
-    image_key: str | None
-    """Known from an earlier run; None where only reading can tell."""
-    fetch: bool
-    """Whether its bytes are needed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A row that is going to be added, with bytes where it must be decoded."""
-
-    image_key: str
-    path: str
-    data: bytes | np.ndarray | None = None
-    facts: RowFacts | None = None
-    """Set where the outcome is known without decoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +66,25 @@ class Extraction:
     """One run: the stages, and what passes between them."""
 
     def __init__(
-        self, store: Store, listing: Listing, known: Known, plan: Plan, reporter: Reporter
+        self,
+        store: Store,
+        listing: Listing,
+        known: Known,
+        plan: Plan,
+        reporter: Reporter,
+        engine: LazyEngine | None = None,
+        scale_is_right: bool = False,
     ) -> None:
+        """Begin; an engine that is loaded already, and a scale that was looked at, are taken."""
         self.store = store
         self.listing = listing
         self.known = known
         self.plan = plan
         self.reporter = reporter
-        self.engine = LazyEngine(plan)
+        self.engine = engine or LazyEngine(plan)
         self.extracted = 0
         self.busy_seconds = 0.0
         workers = plan.settings.workers or num_cores()
-        self.read: Stage[Wanted, FileBytes | ImageError] = Stage(self._read, workers, READ_AHEAD)
         self.augmentation = plan.augmentation
         output = {column.canonical: i for i, column in enumerate(plan.outputs)}
         self._sources = [(output[c.plain.canonical], c.view) for c in plan.columns]
@@ -111,21 +95,21 @@ class Extraction:
         )
         streams = self.engine.streams
         self.forward: Stage[Batch, list[np.ndarray]] = Stage(self._forward, streams, streams + 2)
-        self._outcomes: list[Outcome] = [self._hinted(item) for item in listing.items]
         self.known = replace(known, reads={})  # a seventh of a run's memory, and of no more use
         self.writer = Writer(store, plan, self.known, self.engine)
-        self._placed: set[str] = set()
-        self._copies: dict[str, list[int]] = {}
-        """Image key → the items that earlier runs, or this one's first look, know to have it; only
-        of images whose bytes may be needed."""
-        self._brightness = Brightness()
+        self._brightness = Brightness(scale_is_right)
         self._ticker = Ticker(len(listing.items))
-        self.assemblers = self._assemblers()
-        self._taken = self._take_shards()
-        """Rows, from the first on, whose shards go on as they are."""
-        self._ticker.items_done = sum(
-            o.read is not None and self._is_known(o.read.image_key) for o in self._outcomes
+        self.assemblers = assemblers_of(plan, self.known, self.writer.write)
+        self.rows = RowOrder(
+            listing,
+            known,
+            self.assemblers,
+            taken=take_shards(self.assemblers, self.known),
+            workers=workers,
+            rehash=plan.settings.rehash,
+            note=self.writer.note,
         )
+        self.read = self.rows.stage
         # Each decode thread resizes by itself: OpenCV's own threads would only get in the way
         # (1.4 times slower on large photographs, two cores).
         self._opencv_threads = cv2.getNumThreads()
@@ -133,178 +117,52 @@ class Extraction:
 
     def close(self) -> None:
         """End every thread."""
-        for stage in (self.read, self.decode, self.forward):
+        for stage in (self.rows, self.decode, self.forward):
             stage.close()
         self.writer.close()
         cv2.setNumThreads(self._opencv_threads)
 
-    def run(self) -> Sealed:
-        """Extract what is missing, then seal."""
+    def commit(self) -> None:
+        """Extract what is missing and commit it: everything but the seal."""
         start = time.perf_counter()
         try:
             with Interrupt() as stop:
                 self._extract(stop)
-        except (KeyboardInterrupt, FeatureError):
+        except KeyboardInterrupt:
             self._keep_partial_shards()
             raise
+        except FeatureError as error:
+            self._keep_partial_shards()
+            raise FeatureError(f"{error}{self._what_is_kept()}") from error
         self.busy_seconds = time.perf_counter() - start - self.engine.load_seconds
+
+    def run(self) -> Sealed:
+        """Extract what is missing, then seal."""
+        self.commit()
         if not self.writer.begun:
             raise self._no_good_image()
         with paused(), read_errors(self.store.path):
-            return seal(
-                self.store,
-                self.plan,
-                self.known,
-                self.listing,
-                self._outcomes,
-                self.assemblers,
-                self.engine,
+            end = End(
+                store=self.store,
+                plan=self.plan,
+                listing=self.listing,
+                outcomes=self.rows.outcomes,
+                assemblers=self.assemblers,
+                engine=self.engine,
             )
+            return seal(end, self.known)
 
-    # Items and rows --------------------------------------------------------------------------
+    @property
+    def items_done(self) -> int:
+        """Items that are done with so far."""
+        return self.rows.items_done
 
-    def _hinted(self, item: Item) -> Outcome:
-        """Recognize a file that was read before by its path, size and time, if that may be."""
-        key = None if self.plan.settings.rehash else self.known.key_of(item)
-        if key is None:
-            return Outcome(item=item)
-        return Outcome(item=item, read=FileRead(item.path, item.size, item.mtime_ns, key))
-
-    def item_keys(self) -> set[str]:
-        """Return the image keys that items are known to have by now."""
-        return {outcome.read.image_key for outcome in self._outcomes if outcome.read}
-
-    def _assemblers(self) -> list[Assembler]:
-        decoder = pixels.decoder_signature()
-        return [
-            Assembler(
-                self.plan.recipe.key,
-                column,
-                self.known.grid(column, shape),
-                self.known.places(column, decoder),
-                self.known.commits,
-                self.writer.write,
-            )
-            for column, shape in zip(self.plan.columns, self.plan.row_shapes, strict=True)
-        ]
-
-    def _is_known(self, image_key: str) -> bool:
-        return all(assembler.knows(image_key) for assembler in self.assemblers)
-
-    def _take_shards(self) -> int:
-        """Take the full shards that begin the newest snapshot, whole; return how many rows."""
-        kept = self.known.previous.columns if self.known.previous else ()
-        if [c.column.canonical for c in kept] != [a.column.canonical for a in self.assemblers]:
-            return 0
-        pairs = list(zip(self.assemblers, kept, strict=True))
-        step = max(assembler.grid.shard_rows for assembler in self.assemblers)  # powers of two
-        rows = min(self._full_rows(*pair) for pair in pairs) // step * step
-        for assembler, column in pairs:
-            for digest in column.digests[: rows // assembler.grid.shard_rows]:
-                assembler.take(self.known.commits[digest])
-        return rows
-
-    def _full_rows(self, assembler: Assembler, column: SnapshotColumn) -> int:
-        """Return how many rows lie in leading shards that are full and still right."""
-        rows = 0
-        for digest, ref in zip(column.digests, column.refs, strict=True):
-            commit = self.known.commits.get(digest)
-            full = ref.rows == assembler.grid.shard_rows
-            if not full or commit is None or not assembler.agrees(commit):
-                break
-            rows += ref.rows
-        return rows
-
-    def _wanted(self) -> Iterator[Wanted]:
-        """Yield rows of old in their order, then items in theirs."""
-        rest = self.known.order[self._taken :]
-        self._placed.update(self.known.order[: self._taken])
-        if not all(self._is_known(key) for key in rest):
-            # A column is new, or a shard was set aside: rows of old need their images, so every
-            # item must have its key before the first row is placed.
-            self._resolve_all()
-        wanted = set(rest)
-        for index, outcome in enumerate(self._outcomes):
-            if outcome.read is not None:
-                key = outcome.read.image_key
-                if key in wanted or not self._is_known(key):
-                    self._copies.setdefault(key, []).append(index)
-        for key in rest:
-            self._placed.add(key)
-            index = self._copies.get(key, [-1])[0]
-            yield Wanted(index, key, fetch=index >= 0 and not self._is_known(key))
-        for index, outcome in enumerate(self._outcomes):
-            if outcome.read is None:
-                yield Wanted(index, None, fetch=True)
-            elif outcome.read.image_key not in self._placed:
-                self._placed.add(outcome.read.image_key)
-                yield Wanted(
-                    index, outcome.read.image_key, not self._is_known(outcome.read.image_key)
-                )
-
-    def _resolve_all(self) -> None:
-        unknown = (Wanted(i, None, True) for i, o in enumerate(self._outcomes) if o.read is None)
-        for wanted, file in self.read(unknown):
-            self._settle(wanted, file)
-
-    def _settle(self, wanted: Wanted, file: FileBytes | ImageError | None) -> None:
-        """Note what reading an item came to."""
-        item = self.listing.items[wanted.index]
-        if isinstance(file, FileBytes):
-            self._outcomes[wanted.index] = Outcome(item=item, read=file.read)
-            self.writer.note(file.read)
-        elif file is not None:
-            self._outcomes[wanted.index] = Outcome(item=item, trouble=file)
-
-    def _candidates(self) -> Iterator[Candidate]:
-        """Yield rows that are going to be added, each distinct image once."""
-        for wanted, file in self.read(self._wanted(), needs_work=lambda w: w.fetch):
-            self._ticker.items_done += wanted.fetch
-            candidate = self._accept(wanted, file)
-            if candidate is not None:
-                yield candidate
-
-    def _accept(self, wanted: Wanted, file: FileBytes | ImageError | None) -> Candidate | None:
-        path = self.listing.items[wanted.index].path if wanted.index >= 0 else ""
-        if wanted.image_key is not None and not wanted.fetch:
-            absent = wanted.index < 0 and not self._is_known(wanted.image_key)
-            facts = RowFacts(wanted.image_key, "absent") if absent else None
-            return Candidate(wanted.image_key, path, facts=facts)
-        self._settle(wanted, file)
-        if wanted.image_key is not None:
-            return self._accept_known(wanted, path, file)
-        if not isinstance(file, FileBytes) or file.read.image_key in self._placed:
-            return None
-        key = file.read.image_key
-        self._placed.add(key)
-        return Candidate(key, path, None if self._is_known(key) else file.data)
-
-    def _accept_known(
-        self, wanted: Wanted, path: str, file: FileBytes | ImageError | None
-    ) -> Candidate:
-        """Take the bytes of an image whose key an earlier run knew, if they still are its."""
-        key = str(wanted.image_key)
-        if isinstance(file, FileBytes) and file.read.image_key == key:
-            return Candidate(key, path, file.data)
-        if isinstance(file, FileBytes):  # other bytes of the same size and time
-            item = self.listing.items[wanted.index]
-            trouble = ImageError("read", "changed since an earlier run, which the next run reads")
-            self._outcomes[wanted.index] = Outcome(item=item, trouble=trouble)
-        copies = self._copies.get(key, [])
-        if wanted.index in copies[:-1]:  # another copy may still be readable
-            after = replace(wanted, index=copies[copies.index(wanted.index) + 1])
-            again = self._read(after)
-            self._settle(after, again)
-            return self._accept_known(after, self.listing.items[after.index].path, again)
-        return Candidate(key, path, facts=RowFacts(key, "absent"))
+    @property
+    def items_read(self) -> int:
+        """Items whose bytes could be read, now or by an earlier run."""
+        return sum(outcome.read is not None for outcome in self.rows.outcomes)
 
     # The work of the stages' threads -----------------------------------------------------------
-
-    def _read(self, wanted: Wanted) -> FileBytes | ImageError:
-        try:
-            return read(self.listing, self.listing.items[wanted.index])
-        except ImageError as error:
-            return error
 
     def _decode(self, candidate: Candidate) -> Decoded:
         assert candidate.data is not None
@@ -341,10 +199,10 @@ class Extraction:
             if not finite.all():
                 row, view = batch.at[int(np.argmin(finite))]
                 of = f"view {view} of " if view else ""
-                cure = " Use --dtype float32" if column.dtype == "float16" else ""
+                cure = ". Use --dtype float32" if column.dtype == "float16" else ""
                 raise FeatureError(
                     f"Layer {column.layer} gave NaN or infinity for {of}{batch.rows[row][1]}, "
-                    f"a good image.{cure}"
+                    f"a good image{cure}"
                 )
         return outputs
 
@@ -352,7 +210,7 @@ class Extraction:
 
     def _batches(self) -> Iterator[Batch]:
         batch = Batch()
-        decoded = self.decode(self._candidates(), needs_work=lambda c: c.data is not None)
+        decoded = self.decode(self.rows.candidates(), needs_work=lambda c: c.data is not None)
         for candidate, result in decoded:
             facts = candidate.facts or RowFacts(candidate.image_key, "good")
             if result is not None:
@@ -381,12 +239,12 @@ class Extraction:
             self.writer.check()
             self._tick()
             stop.check()
-        known = (a.has_features(key) for key in self.item_keys() for a in self.assemblers)
-        if self.extracted or any(known):
-            self.writer.begin()
+        known = (a.has_features(key) for key in self.rows.item_keys() for a in self.assemblers)
+        if self.extracted or any(known) or self.listing.part is not None:
+            self.writer.begin()  # a part of bad images is a part all the same: merging needs it
         for assembler in self.assemblers:
             assembler.finish()
-        self._placed.clear()
+        self.rows.forget()
         self.writer.finish()
 
     def _add(self, batch: Batch, outputs: list[np.ndarray] | None) -> None:
@@ -408,8 +266,20 @@ class Extraction:
 
     # What people hear --------------------------------------------------------------------------
 
+    def _what_is_kept(self) -> str:
+        """Return a sentence on shards of this run that no snapshot names, and how they go."""
+        if not self.writer.written:
+            return ""
+        place = self.store.path
+        gc = f"type: python -m extract gc {shlex.quote(place)} --older-than 0 --yes"
+        cure = gc if self.known.previous else f"remove {place}"
+        return (
+            f". What was finished before it is kept, and the same command goes on from there "
+            f"without that image. To undo it, {cure}"
+        )
+
     def _no_good_image(self) -> InputError:
-        first = next((o for o in self._outcomes if o.trouble), None)
+        first = next((o for o in self.rows.outcomes if o.trouble), None)
         reason = f", such as {first.item.path} ({first.trouble})" if first else ""
         return InputError(
             f"None of the {len(self.listing.items)} files in {self.listing.name} is an image that "
@@ -423,5 +293,6 @@ class Extraction:
             "forward": self.forward.waited,
             "write": self.writer.waited,
         }
+        self._ticker.items_done = self.rows.items_done
         if (tick := self._ticker.tick(self.extracted, waited)) is not None:
             self.reporter.tick(tick)

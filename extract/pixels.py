@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import sys
 import threading
 import warnings
@@ -34,6 +33,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from extract import exif
 from extract.errors import ImageError
 from extract.recipe import PixelPolicy
 from extract.resize import resize
@@ -77,10 +77,6 @@ _BRANDS = {  # of ISO base media files, in the order in which they decide
 _TRUNCATED = "truncated: picture data ends early"
 _EOI = b"\xff\xd9"  # end of image
 
-_ORIENTATION = 0x0112
-_UNDO = {6: 8, 8: 6}  # the other orientations undo themselves
-_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # OpenCV's words: 1 left-right, 0 up-down, -1 both
-
 # Rawmodes of Pillow that read the high byte of 16-bit color, and those that read the low one.
 _LITTLE = sys.byteorder == "little"
 _LOW_BYTE = {
@@ -115,12 +111,12 @@ def decode(data: bytes, policy: PixelPolicy) -> Decoded:
     kind = _kind(data)
     if kind == "JPEG":
         pixels, warning = _decode_jpeg(data)
-        orientation = _orientation(_jpeg_exif(data))
+        orientation = exif.orientation(_jpeg_exif(data))
     else:
         pixels, orientation = _decode_by_pillow(data, kind)
         warning = None
     if policy.exif_orientation:
-        pixels = _turn(pixels, orientation)
+        pixels = exif.turn(pixels, orientation)
     return Decoded(np.ascontiguousarray(pixels), warning)
 
 
@@ -369,7 +365,7 @@ def _load(picture: ImageFile.ImageFile, low: ImageFile.ImageFile | None) -> tupl
     """
     turned = 1
     if isinstance(picture, TiffImageFile):  # Pillow turns it by itself, so that is undone below
-        turned = picture.getexif().get(_ORIENTATION, 1)
+        turned = picture.getexif().get(exif.ORIENTATION, 1)
     white = 2**12 - 1 if any("I;12" in str(tile.args) for tile in picture.tile) else 2**16 - 1
     picture.load()
     if picture.mode.startswith("I;16"):
@@ -381,8 +377,8 @@ def _load(picture: ImageFile.ImageFile, low: ImageFile.ImageFile | None) -> tupl
         picture.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn of it
         pixels = np.array(picture.convert("RGB"))
     if turned in range(2, 9):
-        return _turn(pixels, _UNDO.get(turned, turned)), turned
-    return pixels, _orientation(picture.info.get("exif", b""))
+        return exif.turn(pixels, exif.UNDO.get(turned, turned)), turned
+    return pixels, exif.orientation(picture.info.get("exif", b""))
 
 
 def _reader_of_low_bytes(picture: ImageFile.ImageFile, data: bytes) -> ImageFile.ImageFile | None:
@@ -425,46 +421,6 @@ def _silence_pillow() -> None:
     with _LOCK:
         if next(iter(warnings.filters), None) != _FILTER:
             warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-# EXIF
-
-
-def _orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, that an EXIF block asks for; 1 where it is malformed.
-
-    Only EXIF counts: where Pillow also follows the `tiff:Orientation` of an XMP packet, web
-    browsers and libvips do not.
-    """
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", tiff, at)
-            if tag == _ORIENTATION:
-                form = {1: "B", 3: "H", 4: "I"}.get(kind)
-                if form is None or count != 1:
-                    return 1
-                (value,) = struct.unpack_from(order + form, tiff, at + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:  # it ends too early
-        pass
-    return 1
-
-
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return pixels (h, w, 3), or (w, h, 3) for 5 to 8, the way that EXIF wants them shown.
-
-    Source: Exif 3.0 (CIPA DC-008), tag 0x0112; 6 is a quarter turn clockwise.
-    """
-    if orientation >= 5:
-        pixels = cv2.transpose(pixels)  # four times as fast as NumPy's copy of the swapped axes
-    flip = _FLIPS.get(orientation)
-    return pixels if flip is None else cv2.flip(pixels, flip)
 
 
 def _reason(kind: str, error: Exception) -> str:

@@ -6,16 +6,19 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from extract.augment import Augmentation
-from extract.backbone_files import OWN
+from extract.backbone_files import OWN, file_of
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError, InputError, StaleStoreError
 from extract.items import FILES, SCHEMES
 from extract.known import Known
-from extract.prepare import prepare
+from extract.parts import Part
+from extract.places import bucket_url, local_path
+from extract.prepare import prepare, probes_for
 from extract.prepared import WEIGHTS_WORDS, EngineKind, Prepared, Request, cached, with_dtype
 from extract.progress import Reporter
 from extract.recipe import (
@@ -59,6 +62,8 @@ class Settings:
     max_bad: str = "10%"
     rehash: bool = False
     """Whether every byte is read again, also where size and time are as they were."""
+    devices: tuple[int, ...] = ()
+    """Accelerators to use side by side; none to let Keras choose one."""
 
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, get_args(DType))
@@ -71,6 +76,8 @@ class Settings:
         if self.workers < 0:
             raise InputError(f"--workers is at least 0. Received: {self.workers}")
         allowed_bad(self.max_bad, 0)
+        if self.devices and self.engine == "openvino":
+            raise InputError("--devices are accelerators of Keras. Leave --engine openvino out")
 
 
 def _checked_augment(views: int, augment: str) -> str:
@@ -89,6 +96,18 @@ def _checked_augment(views: int, augment: str) -> str:
             "--views 8"
         )
     return canonical
+
+
+def parse_devices(text: str | None) -> tuple[int, ...]:
+    """Read "0,1", the numbers of accelerators.
+
+    Raises:
+        InputError: If these are not numbers, each once.
+    """
+    names = [] if text is None else text.split(",")
+    if not all(name.strip().isdecimal() for name in names) or len(set(names)) < len(names):
+        raise InputError(f"--devices are numbers of accelerators, such as 0,1. Received: {text!r}")
+    return tuple(int(name) for name in names)
 
 
 def allowed_bad(max_bad: str, items: int) -> int:
@@ -156,11 +175,14 @@ def make_plan(
     """
     _check_backbone(settings, known, store)
     kind = _engine_kind(settings, known)
-    request = _request(settings, settings.layers or (LayerRequest(),))
-    prepared = _prepare(request, kind, reporter, keep)
-    columns = _all_views(with_dtype(prepared.columns, settings.dtype), settings)
     old = _old_columns(settings, known)
-    columns = list({c.canonical: c for c in [*old, *columns]}.values())
+    asked = settings.layers or (LayerRequest(),)
+    request = _request(settings, asked)
+    if cached(request, kind) is None:  # what is converted now serves the columns that go on too
+        request = _request(settings, _with_old(asked, old))
+    prepared = _prepare(request, kind, reporter, keep)
+    wanted = _all_views(with_dtype(prepared.columns[: len(asked)], settings.dtype), settings)
+    columns = list({c.canonical: c for c in [*old, *wanted]}.values())
     _check_augment(columns, store)
     given = {(c.operation, c.pooling) for c, _ in prepared.columns}
     if any((c.operation, c.pooling) not in given for c in columns):
@@ -208,13 +230,16 @@ def check_recipe(stored: Recipe, wanted: Recipe, store: str) -> None:
 
 def _engine_kind(settings: Settings, known: Known) -> EngineKind:
     if settings.spec.kind == "graph":
-        if settings.engine == "keras":
+        if settings.engine == "keras" or settings.devices:
+            option = "--devices" if settings.devices else "--engine"
             raise BackboneError(
-                f"{settings.spec.title} is a frozen graph, which OpenVINO runs. Leave --engine out"
+                f"{settings.spec.title} is a frozen graph, which OpenVINO runs. Leave {option} out"
             )
         return "openvino"
     if settings.engine != "auto":
         return settings.engine
+    if settings.devices:
+        return "keras"
     if known.head is not None:
         return "openvino" if known.head.signature["engine"] == "openvino" else "keras"
     return "keras" if _has_accelerator() else "openvino"
@@ -233,6 +258,20 @@ def _request(settings: Settings, layers: tuple[LayerRequest, ...]) -> Request:
     return Request(spec=settings.spec, image_size=settings.pixels.image_size, layers=layers)
 
 
+def _with_old(asked: tuple[LayerRequest, ...], old: Sequence[Column]) -> tuple[LayerRequest, ...]:
+    """Return the layers that are asked for, then those of other layers that the store has.
+
+    A layer that is asked for by its name alone is not named again as the store has it: so a run
+    that is repeated asks for the same.
+    """
+    named = {request.layer for request in asked}
+    if len(named) < len(asked):  # one may stand for another, and columns be fewer than requests
+        return asked
+    alone = {request.layer for request in asked if request.pooling is None}
+    others = (LayerRequest(c.layer, c.pooling) for c in old if c.layer not in alone)
+    return tuple(dict.fromkeys((*asked, *others)))
+
+
 def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool) -> Prepared:
     found = cached(request, kind)
     if found is not None:
@@ -242,7 +281,14 @@ def _prepare(request: Request, kind: EngineKind, reporter: Reporter, keep: bool)
         reporter.note(
             f"Converting {request.spec.title} for OpenVINO, {often} (seconds for a small one) …"
         )
-    return prepare(request, kind, keep)
+    prepared = prepare(request, kind, keep)
+    if request.spec.kind == "graph":
+        from extract.frozen_scale import doubt
+
+        path = file_of(request.spec.name)
+        if told := doubt(path, prepared.preprocessing, probes_for(request)):
+            reporter.note(told)
+    return prepared
 
 
 def _all_views(columns: list[Column], settings: Settings) -> list[Column]:
@@ -292,26 +338,39 @@ def _signature(kind: EngineKind) -> dict[str, str]:
     return openvino_signature()
 
 
-def default_store(images: Any) -> Path:
+def default_store(images: Any, part: Part | None = None) -> Path | str:
     """Return `photos.features` for `photos`, for `photos.csv`, and for `tfds:photos[train]`.
+
+    What is made from images in a bucket lies beside them, at the URL that is returned. A part of
+    them has its place beside that of all: `photos.part-2-of-4.features`.
 
     Raises:
         InputError: For arrays, which have no name.
     """
     if not isinstance(images, str | Path):
         raise InputError("Arrays have no name to call a store after. Give store=")
+    if url := bucket_url(images):
+        base, slash, name = url.rpartition("/")
+        if base.endswith("/"):
+            raise InputError(f"{url} is a whole bucket. Give --store a place outside of it")
+        stem, dot, kind = name.rpartition(".")
+        is_file = f"{dot}{kind}".lower() in FILES and bool(stem)
+        at_url = f"{base}{slash}{stem if is_file else name}.features"
+        return at_url if part is None else part.store_of(at_url)
     scheme, _, name = str(images).partition(":")
     if scheme in SCHEMES and name:
         path = Path(Path(name.partition("[")[0].partition(":")[0]).name)
     else:
-        path = Path(images)
+        path = local_path(images)
         path = path if path.name not in ("", "..") else path.resolve()
         path = path.with_suffix("") if path.suffix.lower() in FILES and not path.is_dir() else path
-    return path.with_name(path.name + ".features")
+    whole = path.with_name(path.name + ".features")
+    return whole if part is None else Path(part.store_of(str(whole)))
 
 
+@cache
 def versions() -> Mapping[str, str]:
-    """Return the versions of what decides bits, for the record."""
+    """Return the versions of what decides bits, for the record of each shard."""
     import importlib.metadata
 
     packages = ("numpy", "openvino", "opencv-python-headless", "pillow", "simplejpeg")

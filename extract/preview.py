@@ -22,6 +22,7 @@ from extract import pixels as decoding
 from extract.augment import Augmentation
 from extract.errors import ImageError, InputError, StoreWriteError
 from extract.items import Item, Listing
+from extract.places import beside
 from extract.plan import default_store
 from extract.reading import read
 from extract.recipe import PixelPolicy
@@ -117,7 +118,7 @@ def preview(
 def _default_out(images: object) -> Path:
     if not isinstance(images, str | Path):
         raise InputError("Arrays have no name to call a picture after. Give out=")
-    store = default_store(images)
+    store = beside(default_store(images))
     return store.with_name(store.name.removesuffix(".features") + ".preview.png")
 
 

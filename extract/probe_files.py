@@ -24,8 +24,8 @@ from extract.reading import read
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import Files, disk_errors, publish, sha256
+from extract.store.item_tables import ITEMS_AT_ONCE
 from extract.store.shards import damaged
-from extract.store.snapshots import ITEMS_AT_ONCE
 
 PICTURES = ("ours-", "user-")
 MOST_TRIES = 4 * probes.MOST_OF_USER  # pictures whose size is unknown may all be large

@@ -17,10 +17,12 @@ from extract import splits
 from extract.errors import InputError
 from extract.notebook import Shown
 from extract.splits import SPLITS, Candidate, parse_ratios, split_of_folder
+from extract.store import succession
 from extract.store.files import read_errors
+from extract.store.item_tables import ITEM_SCHEMA
 from extract.store.reader import Snapshot, Store
-from extract.store.snapshots import ITEM_SCHEMA, SnapshotRecord, SplitRule, follow
-from extract.tables import check_columns, check_paths, read_table
+from extract.store.snapshot_records import SnapshotRecord, SplitRule, follow
+from extract.tables import check_columns, check_paths, read_table, texts, tidy
 
 FIELDS = ("label", "split", "group")
 
@@ -28,7 +30,7 @@ Rows = list[dict[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relabelled(Shown):
+class Relabeled(Shown):
     """What changed."""
 
     snapshot: int
@@ -41,7 +43,7 @@ class Relabelled(Shown):
     """Of the items whose split changed, those that followed their group or a copy."""
 
 
-def relabel(path: str | Path, table: str | Path) -> Relabelled:
+def relabel(path: str | Path, table: str | Path) -> Relabeled:
     """Give items other labels, splits or groups, in a new snapshot.
 
     Args:
@@ -58,8 +60,11 @@ def relabel(path: str | Path, table: str | Path) -> Relabelled:
             gives two splits to what must stay together.
         StoreError: If there is no store.
     """
-    store = Store.at(path)
-    snapshot = store.open()
+    return succession.unless_changed(lambda: _relabel(path, table))
+
+
+def _relabel(path: str | Path, table: str | Path) -> Relabeled:
+    store, snapshot = _open(path)
     given = _read(table, snapshot)
     before: Rows = snapshot.items.to_pylist()
     after = [{**row, **given.get(str(row["path"]), {})} for row in before]
@@ -72,7 +77,7 @@ def relabel(path: str | Path, table: str | Path) -> Relabelled:
     changed = {
         name: sum(a[name] != b[name] for a, b in zip(after, before, strict=True)) for name in FIELDS
     }
-    return Relabelled(
+    return Relabeled(
         snapshot=number,
         items=len(given),
         labels=changed["label"],
@@ -80,6 +85,14 @@ def relabel(path: str | Path, table: str | Path) -> Relabelled:
         groups=changed["group"],
         moved=len(moved),
     )
+
+
+def _open(path: str | Path) -> tuple[Store, Snapshot]:
+    store = Store.at(path)
+    snapshot = store.open()
+    if snapshot.record.part is not None:
+        raise InputError(f"{snapshot.part_of_what}, then decide on the merged store")
+    return store, snapshot
 
 
 def _read(table: str | Path, snapshot: Snapshot) -> dict[str, dict[str, str | None]]:
@@ -90,19 +103,19 @@ def _read(table: str | Path, snapshot: Snapshot) -> dict[str, dict[str, str | No
     if not fields:
         names = ", ".join(content.column_names)
         raise InputError(f"{table} has none of label, split and group. Columns found: {names}")
-    paths = content["path"].cast(pa.string()).to_pylist()
-    check_paths(table, paths)
     known = set(snapshot.items["path"].to_pylist())
+    # As `run` reads paths of a table, unless an archive has that very name.
+    paths = [p if p is None or p in known else tidy(p) for p in texts(content, "path")]
+    check_paths(table, paths)
     if strangers := [name for name in paths if name not in known]:
         raise InputError(
             f"{table} names {len(strangers)} items that the store does not have, such as "
             f"{strangers[0]!r}; it has paths such as {min(known)!r}"
         )
-    given: dict[str, dict[str, str | None]] = {name: {} for name in paths}
+    given: dict[str, dict[str, str | None]] = {str(name): {} for name in paths}
     for field in fields:
         check_columns(table, content, field)
-        cells = content[field].cast(pa.string()).to_pylist()
-        for name, cell in zip(paths, cells, strict=True):
+        for name, cell in zip(given, texts(content, field), strict=True):
             if cell:
                 given[name][field] = _split(table, cell) if field == "split" else cell
     return given
@@ -172,8 +185,11 @@ def split(path: str | Path, ratios: str = "0.7/0.15/0.15", seed: int = 0) -> dic
         StoreError: If there is no store.
     """
     shares = parse_ratios(ratios)
-    store = Store.at(path)
-    snapshot = store.open()
+    return succession.unless_changed(lambda: _split_anew(path, shares, seed))
+
+
+def _split_anew(path: str | Path, shares: tuple[float, float, float], seed: int) -> dict[str, int]:
+    store, snapshot = _open(path)
     rows: Rows = snapshot.items.to_pylist()
     candidates = [
         Candidate(unit, row["label"], None) for unit, row in zip(_units(rows), rows, strict=True)
@@ -195,4 +211,4 @@ def _seal(store: Store, snapshot: Snapshot, record: SnapshotRecord, rows: Sequen
     if record == snapshot.record and items.equals(snapshot.items):
         return snapshot.number
     with read_errors(store.path):
-        return store.snapshots.seal(follow(record, items), items)
+        return succession.seal(store, follow(record, items), items, after=snapshot.number)

@@ -24,7 +24,8 @@ from extract.progress import Reporter, Silent
 from extract.store import header
 from extract.store.files import read_errors
 from extract.store.reader import Store
-from extract.store.verify import set_aside, verify
+from extract.store.setting_aside import set_aside
+from extract.store.verify import verify
 from extract.stored import GONE, Memory, remember
 
 ROUNDS = 2
@@ -39,6 +40,8 @@ class Repaired(Shown):
     """Files that are in `damaged/` now."""
     extracted: int = 0
     """Images that went through the backbone again."""
+    unreadable: int = 0
+    """Items whose image is not there any more, or cannot be read: they have no features now."""
     problems: dict[str, str] = field(default_factory=dict)
     """What is still wrong."""
     snapshot: int | None = None
@@ -70,7 +73,7 @@ def repair(
         StoreError: If there is no store.
         StoreWriteError: If the disk refuses.
     """
-    done = Repaired(problems=verify(path).problems)
+    done = Repaired(problems=_problems(path))
     for _ in range(ROUNDS):
         if not done.problems or done.todo:
             break
@@ -93,9 +96,19 @@ def repair(
             done.todo = str(error)
         else:
             done.extracted += summary.extracted
+            done.unreadable = summary.unreadable
             done.snapshot = summary.snapshot
-        done.problems = verify(path).problems
+        done.problems = _problems(path)
     return done
+
+
+def _problems(path: str | Path) -> dict[str, str]:
+    """Return what is wrong with a store. What the disk refused to read is looked at again.
+
+    A disk that refuses once may do it never again, and what is whole must not be set aside.
+    """
+    found = verify(path)
+    return (verify(path) if found.refused else found).problems
 
 
 def _work(

@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from extract import pixels
 from extract.assemble import Assembler, Draft, Place, Row
+from extract.mixing import joined, of_places
 from extract.recipe import Column
-from extract.store.commits import Commit, Commits, row_digests
+from extract.store.acknowledging import acknowledge_copy
+from extract.store.commits import Commit, row_digests
 from extract.store.reader import Store
 from extract.store.shards import FeatureShards, Grid
-from extract.store.snapshots import SnapshotColumn
+from extract.store.snapshot_records import SnapshotColumn
 
 
 def rewrite_column(
@@ -50,7 +52,8 @@ def rewrite_column(
         found[digest] = _commit(store, source, digest, draft)
 
     recipe_key = next(iter(places.values())).commit.recipe_key
-    assembler = Assembler(recipe_key, column, grid, places, existing, write)
+    same = [digest for digest, commit in existing.items() if _has_bits_of(commit, column, places)]
+    assembler = Assembler(recipe_key, column, grid, places, same, write)
     for key in keys:
         assembler.add(Row(places[key].facts), None)
     assembler.flush()
@@ -70,6 +73,17 @@ def rewrite_column(
     )
 
 
+def _has_bits_of(commit: Commit, column: Column, places: Mapping[str, Place]) -> bool:
+    """Return whether a shard's rows are those of `places`: of another machine they may not be."""
+    if commit.column.canonical != column.canonical:
+        return False
+    for row, digest in zip(commit.rows, commit.row_digests, strict=True):
+        place = places.get(row.image_key)
+        if place is None or place.commit.row_digests[place.index] != digest:
+            return False
+    return True
+
+
 def _commit(store: Store, source: FeatureShards, digest: str, draft: Draft) -> Commit:
     """Publish a draft all of whose rows are known."""
     features = draft.features(source)
@@ -84,11 +98,10 @@ def _commit(store: Store, source: FeatureShards, digest: str, draft: Draft) -> C
         row_digests=tuple(row_digests(features)),
         reads=tuple(sorted(reads, key=lambda read: read.path)),
         decoder=pixels.decoder_signature(),
-        signature=origins[0].signature,
+        signature=joined(of_places(draft.known.values())),
         versions=origins[0].versions,
     )
-    Commits(store.files).publish(commit)
-    return Commits(store.files).read(digest)
+    return acknowledge_copy(store, commit)
 
 
 def places_of(commits: Sequence[Commit]) -> dict[str, Place]:

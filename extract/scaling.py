@@ -181,8 +181,8 @@ def _run(model: keras.Model, tensor: Any, images: np.ndarray) -> np.ndarray:
 class Brightness:
     """Looks at the first images of a run, for such as were divided by 255 before."""
 
-    def __init__(self) -> None:
-        self._count, self._brightest = 0, 0.0
+    def __init__(self, decided: bool = False) -> None:
+        self._count, self._brightest = FIRST_IMAGES if decided else 0, 0.0
 
     @property
     def decided(self) -> bool:

@@ -4,41 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extract import probe_files, splits
+from extract import probe_files
 from extract.assemble import Assembler
-from extract.errors import ImageError
-from extract.items import Item, Listing
+from extract.errors import ChangedStoreError
+from extract.items import Listing
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
+from extract.outcomes import Outcome, items_of
 from extract.pixels import decoder_signature
 from extract.plan import Plan
-from extract.store.commits import HAS_FEATURES, Commit, FileRead, RowFacts, root_of
+from extract.store import succession
+from extract.store.commits import Commit, root_of
 from extract.store.files import sha256
+from extract.store.item_tables import bad_images_csv, items_digest
 from extract.store.reader import Store
-from extract.store.snapshots import (
-    ITEM_SCHEMA,
-    ITEMS_AT_ONCE,
-    SnapshotColumn,
-    SnapshotRecord,
-    bad_images_csv,
-    items_digest,
-)
+from extract.store.snapshot_records import SnapshotColumn, SnapshotRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one item."""
+class End:
+    """What a run ended with, all of it committed."""
 
-    item: Item
-    read: FileRead | None = None
-    """None where it could not be read."""
-    trouble: ImageError | None = None
-    """Why it could not be read."""
+    store: Store
+    plan: Plan
+    listing: Listing
+    outcomes: Sequence[Outcome]
+    """What became of each item of the listing."""
+    assemblers: Sequence[Assembler]
+    """Each names the shards of its column."""
+    engine: LazyEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +52,61 @@ class Sealed:
     """Whether an image is bad only because the extra `heic` is not installed."""
 
 
-def seal(
-    store: Store,
-    plan: Plan,
-    known: Known,
-    listing: Listing,
-    outcomes: Sequence[Outcome],
-    assemblers: Sequence[Assembler],
-    engine: LazyEngine,
-) -> Sealed:
-    """Write a snapshot of what the run ended with, unless the newest one says the same."""
-    columns = [[known.commits[digest] for digest in a.digests] for a in assemblers]
-    table = _with_further(_items(outcomes, _facts(columns), known), listing)
+def seal(end: End, known: Known) -> Sealed:
+    """Write a snapshot of what a run ended with, unless the newest one says the same.
+
+    Where another command sealed one meanwhile, what it decided of items is kept.
+
+    Args:
+        end: Of the run.
+        known: What the store held when it began, and the commits that it added.
+
+    Raises:
+        ChangedStoreError: If that one has columns which this run knows nothing of.
+    """
+    newest = known
+
+    def work() -> Sealed:
+        nonlocal newest
+        newest = _newest(end, newest)
+        return _seal(end, newest)
+
+    return succession.unless_changed(work)
+
+
+def _newest(end: End, known: Known) -> Known:
+    """Return what is known, with the snapshot that is the newest by now."""
+    number = max(end.store.snapshots.numbers(), default=0)
+    if number == (known.previous.number if known.previous else 0):
+        return known
+    record = end.store.snapshots.read(number)
+    ours = {assembler.column.canonical for assembler in end.assemblers}
+    theirs = {column.column.canonical for column in record.columns}
+    if not theirs <= ours or record.part != end.listing.part or record.replaces:
+        raise ChangedStoreError(number)
+    return replace(known, previous=record, items=end.store.snapshots.items(record))
+
+
+def _seal(end: End, known: Known) -> Sealed:
+    columns = [[known.commits[digest] for digest in a.digests] for a in end.assemblers]
+    table = items_of(end.outcomes, columns, known, end.listing)
+    record = _record(end, known, columns, table)
+    end.store.snapshots.check_present(record)  # a gc beside this run may have taken an old shard
+    number = _unchanged(end.store, known, record, table) or succession.seal(
+        end.store, record, table, after=known.previous.number if known.previous else 0
+    )
     found = _bad_counts(table)
+    needs_heic = any(
+        "headstart[heic]" in reason for reason in table["reason"].unique().to_pylist() if reason
+    )
+    rows = pc.count_distinct(table["image_key"]).as_py()
+    return Sealed(number, record.root_digest, rows, sum(found.values()), found, needs_heic)
+
+
+def _record(
+    end: End, known: Known, columns: Sequence[Sequence[Commit]], table: pa.Table
+) -> SnapshotRecord:
+    """Return what the snapshot says, and make the probes that the store lacks."""
     kept = tuple(
         SnapshotColumn(
             column=a.column,
@@ -74,31 +114,25 @@ def seal(
             digests=tuple(a.digests),
             refs=tuple(commit.ref for commit in commits),
         )
-        for a, commits in zip(assemblers, columns, strict=True)
+        for a, commits in zip(end.assemblers, columns, strict=True)
     )
-    digests = _digests(table, kept, columns, known)
+    of_items, root = _digests(table, kept, columns, known)
     before = known.previous.files if known.previous else {}
-    probes = probe_files.keep(store.files, listing, plan, table, engine, before)
-    record = SnapshotRecord(
-        recipe_key=plan.recipe.key,
+    probes = probe_files.keep(end.store.files, end.listing, end.plan, table, end.engine, before)
+    return SnapshotRecord(
+        recipe_key=end.plan.recipe.key,
         columns=kept,
         files=_shard_files(columns) | probes,
         classes=tuple(sorted(x for x in table["label"].unique().to_pylist() if x is not None)),
-        items_digest=digests[0],
-        root_digest=digests[1],
+        items_digest=of_items,
+        root_digest=root,
         decoder=decoder_signature(),
         bad_images=sha256(bad_images_csv(table)),
-        distance=known.previous.distance if known.previous else engine.distance(),
-        found_at={**listing.found_at, **_weights_place(plan)},
+        distance=known.previous.distance if known.previous else end.engine.distance(),
+        found_at={**end.listing.found_at, **_weights_place(end.plan)},
         split_rule=known.previous.split_rule if known.previous else None,
+        part=end.listing.part,
     )
-    store.snapshots.check_present(record)  # a gc beside this run may have taken an old shard
-    number = _unchanged(store, known, record, table) or store.snapshots.seal(record, table)
-    needs_heic = any(
-        "headstart[heic]" in reason for reason in table["reason"].unique().to_pylist() if reason
-    )
-    rows = pc.count_distinct(table["image_key"]).as_py()
-    return Sealed(number, digests[1], rows, sum(found.values()), found, needs_heic)
 
 
 def _digests(
@@ -128,10 +162,12 @@ def _unchanged(store: Store, known: Known, record: SnapshotRecord, table: pa.Tab
         return None
     same = all(
         getattr(old, name) == getattr(record, name)
-        for name in ("columns", "classes", "decoder", "found_at")
+        for name in ("columns", "classes", "decoder", "found_at", "part")
     )
     if not same or not set(record.files.items()) <= {(k, tuple(v)) for k, v in old.files.items()}:
         return None
+    if any(n.startswith("probes/") for n in old.files.keys() - record.files.keys()):
+        return None  # a probe was lost whose picture is gone: nobody brings it back
     return old.number if _csv_is_there(store, old) else None
 
 
@@ -140,126 +176,6 @@ def _csv_is_there(store: Store, record: SnapshotRecord) -> bool:
         return sha256(store.files.read("bad_images.csv")) == record.bad_images
     except FileNotFoundError:
         return False
-
-
-def _facts(columns: Sequence[Sequence[Commit]]) -> dict[str, tuple[int, RowFacts]]:
-    """Map image keys to (row, facts); an image without features in any column is bad."""
-    facts: dict[str, tuple[int, RowFacts]] = {}
-    for commits in columns:
-        rows = (row for commit in commits for row in commit.rows)
-        for index, row in enumerate(rows):
-            if row.image_key not in facts or row.status not in HAS_FEATURES:
-                facts[row.image_key] = (index, row)
-    return facts
-
-
-def _items(
-    outcomes: Sequence[Outcome], facts: Mapping[str, tuple[int, RowFacts]], known: Known
-) -> pa.Table:
-    decisions = _decisions(known)
-    outcomes = [_as_decided(o, decisions.get(o.item.path)) for o in outcomes]
-    split = _splits(outcomes, decisions, known)
-    pieces: dict[str, list[pa.Array]] = {name: [] for name in ITEM_SCHEMA.names}
-    for start in range(0, len(outcomes), ITEMS_AT_ONCE):
-        chosen = slice(start, start + ITEMS_AT_ONCE)
-        rows = [_item_row(o, facts) for o in outcomes[chosen]]
-        for row, name in zip(rows, split[chosen], strict=True):
-            row["split"] = name
-            row["decided"] = decisions.get(str(row["path"]), {}).get("decided")
-        batch = pa.RecordBatch.from_pylist(rows, schema=ITEM_SCHEMA)
-        for name in pieces:
-            pieces[name].append(batch[name])
-    # Column by column, so that no more than one of them is in memory twice.
-    arrays = [pa.concat_arrays(pieces.pop(name)) for name in ITEM_SCHEMA.names]
-    return pa.table(arrays, schema=ITEM_SCHEMA)
-
-
-def _with_further(table: pa.Table, listing: Listing) -> pa.Table:
-    """Put the user's further columns beside ours."""
-    further = listing.further
-    if further is None:
-        return table
-    return pa.table(
-        [*table.columns, *further.combine_chunks().columns],
-        schema=pa.schema([*table.schema, *further.schema.remove_metadata()]),
-    )
-
-
-def _decisions(known: Known) -> dict[str, dict[str, str]]:
-    """Map paths to what a person decided of these items: `relabel` did it, and runs keep it."""
-    if known.items is None:
-        return {}
-    decided = known.items.filter(pc.is_valid(known.items["decided"]))
-    names = ["path", "label", "split", "group", "decided"]
-    return {row["path"]: row for row in decided.select(names).to_pylist()}
-
-
-def _as_decided(outcome: Outcome, decision: Mapping[str, str] | None) -> Outcome:
-    """Put the label and group that a person chose in the place of the folder's."""
-    if decision is None:
-        return outcome
-    fields = [name for name in ("label", "group") if name in decision["decided"].split()]
-    chosen: dict[str, Any] = {name: decision[name] for name in fields}
-    return replace(outcome, item=replace(outcome.item, **chosen))
-
-
-def _splits(
-    outcomes: Sequence[Outcome], decisions: Mapping[str, Mapping[str, str]], known: Known
-) -> list[str]:
-    names = [o.read.image_key if o.read else o.item.path for o in outcomes]
-    units = splits.units_of(names, [o.item.group for o in outcomes])
-    before = _kept_splits(known)
-    kept: dict[str, str] = {}
-    for unit, name in zip(units, names, strict=True):
-        if name in before:
-            kept.setdefault(unit, before[name])
-    candidates = [
-        splits.Candidate(unit, o.item.label, o.item.split, _pinned(decisions.get(o.item.path)))
-        for unit, o in zip(units, outcomes, strict=True)
-    ]
-    rule = known.previous.split_rule if known.previous else None
-    if rule is None:
-        return splits.assign(candidates, kept)
-    return splits.assign(candidates, kept, rule.seed, rule.ratios)
-
-
-def _pinned(decision: Mapping[str, str] | None) -> str | None:
-    return decision["split"] if decision and "split" in decision["decided"].split() else None
-
-
-def _kept_splits(known: Known) -> dict[str, str]:
-    """Map image keys, or paths where there are none, to the splits of the newest snapshot."""
-    if known.items is None:
-        return {}
-    kept: dict[str, str] = {}
-    own = {split: split for split in splits.SPLITS}  # one text for all, not one each
-    for batch in known.items.select(["image_key", "path", "split"]).to_batches(ITEMS_AT_ONCE):
-        for key, path, split in zip(*(c.to_pylist() for c in batch.columns), strict=True):
-            kept[key or path] = own.get(split, split)
-    return kept
-
-
-def _item_row(outcome: Outcome, facts: Mapping[str, tuple[int, RowFacts]]) -> dict[str, object]:
-    item, read = outcome.item, outcome.read
-    if read is None or facts[read.image_key][1].status == "absent":
-        trouble = outcome.trouble or ImageError("read", "changed while it was read")
-        key, size, mtime_ns, index = None, item.size, item.mtime_ns, -1
-        status, stage, reason = "unreadable", trouble.stage, trouble.reason
-    else:
-        _, size, mtime_ns, key = read
-        index, (_, status, stage, reason) = facts[key]
-    return {
-        "path": item.path,
-        "label": item.label,
-        "group": item.group,
-        "image_key": key,
-        "size": size,
-        "mtime_ns": mtime_ns,
-        "status": status,
-        "stage": stage or None,
-        "reason": reason or None,
-        "row": index,
-    }
 
 
 def _bad_counts(table: pa.Table) -> dict[str, int]:

@@ -14,13 +14,17 @@ from extract.backbone_files import OWN, file_of
 from extract.backbones import BackboneSpec
 from extract.errors import InputError, StoreError
 from extract.items import SCHEMES, Item, Listing
+from extract.parts import Part, part_of
+from extract.places import bucket_url
 from extract.plan import Settings
 from extract.prepared import WEIGHTS_WORDS, Request, cached
 from extract.recipe import Column, LayerRequest
 from extract.sources import list_images
 from extract.store import header
+from extract.store.files import read_errors
+from extract.store.item_tables import ITEM_SCHEMA
 from extract.store.reader import Store
-from extract.store.snapshots import ITEM_SCHEMA, SnapshotRecord
+from extract.store.snapshot_records import SnapshotRecord
 from extract.store.verify import readable_commits
 
 GONE = "not there any more"
@@ -36,6 +40,8 @@ class Memory:
     columns: tuple[Column, ...]
     found_at: Mapping[str, str]
     hdf5: bool
+    part: Part | None = None
+    """Which share of its images the store holds."""
 
     def settings(self, weights: str | None = None) -> Settings:
         """Return settings that give the store's own recipe, columns and engine.
@@ -94,7 +100,9 @@ class Memory:
         for place in places:
             try:
                 if (found := self._listing(place, items)) is not None:
-                    return found
+                    if items is None:
+                        return part_of(found, self.part)
+                    return replace(found, part=self.part)
             except InputError as error:  # a place beside the store may be good all the same
                 reason = reason or f": {error}"
         shown = " or ".join(places) or "any place"
@@ -107,10 +115,12 @@ class Memory:
         """Return where images were last, and where they are if they moved with the store."""
         path, then = Path(self.store), self.found_at.get("images")
         places = [] if then is None else [then]
-        if then is not None and then.partition(":")[0] not in SCHEMES:
+        if bucket_url(self.store):  # nothing of this machine is beside it
+            return places
+        if then is not None and not bucket_url(then) and then.partition(":")[0] not in SCHEMES:
             places.append(str(path.with_name(Path(then).name)))
         if path.suffix == ".features" and "folder" not in self.found_at:
-            places.append(str(path.with_suffix("")))
+            places.append(str(Part.of_store(path)[0]))
         return list(dict.fromkeys(places))
 
     def _listing(self, place: str, items: pa.Table | None) -> Listing | None:
@@ -126,6 +136,8 @@ class Memory:
 
     def _listing_of_table(self, place: str, items: pa.Table | None) -> Listing | None:
         """List what a table names, which `place` is, or whose paths' folder it is."""
+        if any(map(bucket_url, (place, self.found_at["images"], self.found_at["folder"]))):
+            return self._listing_in_bucket(place, items)
         table, root = Path(self.found_at["images"]), Path(self.found_at["folder"])
         if Path(place).is_dir():
             root = Path(place)
@@ -141,11 +153,27 @@ class Memory:
             return replace(listing_of(root.resolve(), items), place=str(table))
         return list_images(table, root) if table.is_file() else None
 
+    def _listing_in_bucket(self, place: str, items: pa.Table | None) -> Listing:
+        """List a table where it, or its images, are in a bucket, or were."""
+        table, root = self.found_at["images"], self.found_at["folder"]
+        if place.lower().endswith((".csv", ".parquet")):
+            own = root == table.rpartition("/")[0]
+            table, root = place, place.rpartition("/")[0] if own else root
+        else:
+            root = place
+        listing = list_images(table, root)
+        return listing if items is None else _as_in_snapshot(listing, items)
+
 
 def _may_be_there(place: str) -> bool:
     scheme, _, name = place.partition(":")
     is_range = "{" in Path(place).name
-    return Path(place).exists() or is_range or (scheme in SCHEMES and name != "")
+    return (
+        bool(bucket_url(place))
+        or Path(place).exists()
+        or is_range
+        or (scheme in SCHEMES and name != "")
+    )
 
 
 def _as_in_snapshot(listing: Listing, items: pa.Table) -> Listing:
@@ -162,11 +190,17 @@ def _as_in_snapshot(listing: Listing, items: pa.Table) -> Listing:
 
 
 def remember(store: Store) -> Memory:
-    """Read what can be read of a store's header, newest snapshot and, without one, commits."""
+    """Read what can be read of a store's header, newest snapshot and, without one, commits.
+
+    Raises:
+        DamagedStoreError: If the disk refuses to read the header or every snapshot: what they say
+            is not to be taken for gone.
+    """
     head = None
-    with contextlib.suppress(StoreError, OSError):
-        head = header.read(store.files)
-    record = _newest_readable(store)
+    with read_errors(store.path):
+        with contextlib.suppress(StoreError):
+            head = header.read(store.files)
+        record = _newest_readable(store)
     if record is not None:
         columns = tuple(c.column for c in record.columns)
         files = [c.refs[-1].file for c in record.columns]
@@ -179,14 +213,22 @@ def remember(store: Store) -> Memory:
         head=head,
         columns=columns,
         found_at=record.found_at if record else {},
+        part=record.part if record else Part.of_store(Path(store.path))[1],
         hdf5=any(file.endswith(".h5") for file in files),
     )
 
 
 def _newest_readable(store: Store) -> SnapshotRecord | None:
+    refused: OSError | None = None
     for number in reversed(store.snapshots.numbers()):
-        with contextlib.suppress(StoreError, OSError):
+        try:
             return store.snapshots.read(number)
+        except OSError as error:
+            refused = error
+        except StoreError:
+            continue
+    if refused is not None:
+        raise refused
     return None
 
 

@@ -18,9 +18,11 @@ from extract import pixels
 from extract.assemble import Draft
 from extract.known import Known
 from extract.lazy_engine import LazyEngine
+from extract.mixing import joined, of_places
 from extract.plan import Plan, check_recipe, versions
 from extract.store import header
-from extract.store.commits import Commit, Commits, FileRead, encode, row_digests
+from extract.store.acknowledging import acknowledge, read_acknowledged
+from extract.store.commits import Commit, Commits, FileRead, row_digests
 from extract.store.files import read_errors
 from extract.store.reader import Store
 
@@ -33,6 +35,8 @@ class Writer:
     def __init__(self, store: Store, plan: Plan, known: Known, engine: LazyEngine) -> None:
         self.begun = False
         """Whether there is a row worth keeping."""
+        self.written = 0
+        """Shards that are in the store by this run."""
         self.seconds = 0.0
         """Time that writing took."""
         self.waited = 0.0
@@ -115,9 +119,9 @@ class Writer:
 
     def _publish(self, digest: str, draft: Draft, reads: tuple[FileRead, ...]) -> None:
         start = time.perf_counter()
-        commits = Commits(self._store.files)
-        if commits.exists(digest):  # a run beside us was first, perhaps with other bits
-            self._known.commits[digest] = commits.read(digest)
+        if Commits(self._store.files).exists(digest):  # a run beside us was first
+            found = read_acknowledged(self._store, digest)  # perhaps with other bits
+            self._known.commits[digest] = replace(found, reads=())
         if digest not in self._known.commits:
             features = draft.features(self._store.shards)
             commit = Commit(
@@ -131,20 +135,10 @@ class Writer:
                 signature=self._signature(draft),
                 versions=versions(),
             )
-            commits.publish(commit)
-            self._known.commits[digest] = replace(_on_disk(commits, commit), reads=())
+            self._known.commits[digest] = replace(acknowledge(self._store, commit), reads=())
+            self.written += 1
         self.seconds += time.perf_counter() - start
 
     def _signature(self, draft: Draft) -> dict[str, str]:
-        if draft.fresh:
-            return dict(self._engine.engine.signature)
-        return dict(next(iter(draft.known.values())).commit.signature) if draft.known else {}
-
-
-def _on_disk(commits: Commits, commit: Commit) -> Commit:
-    """Return the record that counts: ours, or that of a run beside us that was first.
-
-    Ours is not parsed again: its texts would be in memory twice.
-    """
-    same = commits.read_bytes(commit.digest) == encode(commit)
-    return commit if same else commits.read(commit.digest)
+        own = [self._engine.engine.signature] if draft.fresh else []
+        return joined([*of_places(draft.known.values()), *own])

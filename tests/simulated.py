@@ -8,7 +8,7 @@ import errno
 import random
 from dataclasses import dataclass
 
-from extract.store.files import Stamp
+from extract.store.files import READ_ONCE, Stamp
 
 
 class PowerCut(Exception):
@@ -25,6 +25,10 @@ class Inode:
 
 class SimulatedFiles:
     """Files of `extract.store.files`, with a power cut after `operations_left` changes."""
+
+    whole_writes = False
+    piece = READ_ONCE
+    lanes = 1
 
     def __init__(self, seed: int = 0, operations_left: int | None = None) -> None:
         self.now: dict[str, Inode] = {}
@@ -70,12 +74,14 @@ class SimulatedFiles:
     def view(self, name):
         return memoryview(self.read(name))
 
-    def read_into(self, name, offset, buffers):
+    def read_into(self, name, reads):
         data, done = self._get(name).data, 0
-        for buffer in buffers:
-            piece = data[offset + done : offset + done + len(buffer)]
-            buffer[: len(piece)] = piece
-            done += len(piece)
+        for offset, buffers in reads:
+            for buffer in buffers:
+                piece = data[offset : offset + len(buffer)]
+                buffer[: len(piece)] = piece
+                offset += len(piece)
+                done += len(piece)
         return done
 
     def stamp(self, name):
@@ -85,6 +91,9 @@ class SimulatedFiles:
     def list(self, folder):
         names = [name.rpartition("/") for name in self.now]
         return sorted(name for parent, _, name in names if parent == folder)
+
+    def top(self):
+        return sorted({name.partition("/")[0] for name in self.now})
 
     def make_folder(self, folder):
         self._change()

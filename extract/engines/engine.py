@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from extract.errors import BackboneError
+
 PARITY = 1e-5
 """Engines in float32 agree this far, relative to a feature's norm (2e-7 to 2e-6 measured)."""
 
@@ -44,6 +46,34 @@ def instruction_family() -> str:
     known = {"AVX512_SKX": "avx512", "AVX2": "avx2", "SVE": "sve", "ASIMD": "neon"}
     family = next((short for name, short in known.items() if features.get(name)), "base")
     return f"{platform.machine().lower()}-{family}"
+
+
+def check_bits(whose: str, found: Mapping[str, str], stored: Mapping[str, str], kind: str) -> None:
+    """Mix two sources of bits in one store only when somebody asks for it.
+
+    Args:
+        whose: Who computes with the signature `found`.
+        found: Its numeric signature.
+        stored: The signature that the store was begun with.
+        kind: The engine that a person would name to mix them.
+
+    Raises:
+        BackboneError: If the signatures differ.
+    """
+    if told := other_bits(found, stored):
+        raise BackboneError(
+            f"{whose} computes with {told[0]}, which the store was begun with: bits would differ "
+            f"within 1e-5. To mix them: --engine {kind}"
+        )
+
+
+def other_bits(found: Mapping[str, str], stored: Mapping[str, str]) -> list[str]:
+    """Return how one numeric signature differs from that of a store, in words."""
+    return [
+        f"{key} {found.get(key)!r} instead of {value!r}"
+        for key, value in stored.items()
+        if value != found.get(key)
+    ]
 
 
 def relative_distance(found: np.ndarray, reference: np.ndarray) -> float:

@@ -9,6 +9,8 @@ the first. There, an image is computed alone.
 from __future__ import annotations
 
 import importlib.metadata
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -31,20 +33,25 @@ def keras_signature(backend: str, device: str) -> dict[str, str]:
 
 def accelerator() -> bool:
     """Return whether the active Keras backend sees a GPU; imports the backend."""
+    return num_accelerators() > 0
+
+
+def num_accelerators() -> int:
+    """Return how many GPUs the active Keras backend sees; imports the backend."""
     import keras
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return bool(tf.config.list_physical_devices("GPU"))
+        return len(tf.config.list_physical_devices("GPU"))
     if backend == "torch":
         import torch
 
-        return bool(torch.cuda.is_available() or torch.backends.mps.is_available())
+        return torch.cuda.device_count() or int(torch.backends.mps.is_available())
     import jax
 
-    return bool(jax.default_backend() != "cpu")
+    return jax.local_device_count() if jax.default_backend() != "cpu" else 0
 
 
 class KerasEngine(Engine):
@@ -52,21 +59,27 @@ class KerasEngine(Engine):
 
     streams = 1
 
-    def __init__(self, model: Any) -> None:
-        """Take a model of (batch, size, size, 3) float32 pixels with a list of outputs."""
+    def __init__(self, model: Any, place: str | None = None) -> None:
+        """Take a model of (batch, size, size, 3) float32 pixels with a list of outputs.
+
+        `place` is the device that it was built on, such as "gpu:1"; None for Keras' own choice.
+        """
         import keras
 
         device = "gpu" if accelerator() else "cpu"
         self._model = model
+        self._place = place
+        self._lock = threading.Lock()
         self.batch_size = BATCH_SIZE[device]
         self.signature = keras_signature(keras.backend.backend(), device)
         _forbid_tf32()
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        parts = [
-            self._fixed(pixels[i : i + self.batch_size])
-            for i in range(0, len(pixels), self.batch_size)
-        ]
+        with self._lock, on_device(self._place):
+            parts = [
+                self._fixed(pixels[i : i + self.batch_size])
+                for i in range(0, len(pixels), self.batch_size)
+            ]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def _fixed(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -75,6 +88,13 @@ class KerasEngine(Engine):
         outputs = self._model.predict_on_batch(np.concatenate([pixels, padding]))
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         return [np.asarray(output, np.float32)[:count] for output in outputs]
+
+
+def on_device(place: str | None) -> AbstractContextManager[Any]:
+    """Return a block in which Keras builds and computes on a device, such as "gpu:1"."""
+    import keras
+
+    return nullcontext() if place is None else keras.device(place)
 
 
 def _forbid_tf32() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from extract.cores import most_cores, num_cores
 from extract.engines.engine import Engine, instruction_family
 from extract.errors import BackboneError
 from extract.recipe import Precision
@@ -54,6 +55,7 @@ class OpenVINOEngine(Engine):
                 # Decode threads share the cores: a stream that is tied to one waits for it while
                 # another is free (15 % slower on large photographs, two cores).
                 "ENABLE_CPU_PINNING": False,
+                **({"INFERENCE_NUM_THREADS": num_cores()} if most_cores() else {}),
             },
         )
         self._check_precision(precision)

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import InputError
-from extract.items import Listing, list_folder
+from extract.items import SCHEMES, Listing, list_folder
+from extract.places import bucket_url, local_path
 
 
 def list_images(images: Any, root: str | Path | None = None) -> Listing:
     """List a data set.
 
     Args:
-        images: A folder; a table, an array file or an archive; "tfds:…" or "hf:…"; or arrays
-            from Python.
+        images: A folder or a table, perhaps in a bucket; an array file or an archive; "tfds:…" or
+            "hf:…"; or arrays from Python.
         root: For a table, the folder of its paths; by default the table's own.
 
     Raises:
@@ -30,19 +31,27 @@ def list_images(images: Any, root: str | Path | None = None) -> Listing:
 
         _no_root(root, "arrays")
         return list_arrays(images)
-    path = Path(images)
+    if bucket_url(images) or (root is not None and bucket_url(root)):
+        from extract.sources.buckets import list_bucket
+
+        return list_bucket(images, root)
+    path = local_path(images)
     suffix = "" if path.is_dir() else path.suffix.lower()
     if suffix in (".csv", ".parquet"):
         from extract.sources.table import list_table
 
-        return list_table(path, None if root is None else Path(root))
+        return list_table(path, None if root is None else local_path(root))
     _no_root(root, str(images))
-    return _lister(str(images), suffix)()
+    return _lister(str(images) if _is_named(images) else str(path), suffix)()
 
 
 def _no_root(root: str | Path | None, images: str) -> None:
     if root is not None:
         raise InputError(f"--images is the folder of a table's paths, and {images} is no table")
+
+
+def _is_named(images: str | Path) -> bool:
+    return str(images).partition(":")[0] in SCHEMES
 
 
 def _lister(images: str, suffix: str) -> Callable[[], Listing]:

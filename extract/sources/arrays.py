@@ -86,6 +86,8 @@ def list_array_file(path: Path) -> Listing:
     mtime_ns = path.stat().st_mtime_ns
     try:
         x, y = _load(path)
+    except InputError:
+        raise
     except ValueError as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise InputError(

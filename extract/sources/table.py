@@ -10,9 +10,9 @@ through a link. A file that is missing is an item that cannot be read, as in a f
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,8 +20,8 @@ import pyarrow as pa
 from extract.errors import InputError
 from extract.items import Item, Listing
 from extract.splits import NAMES, split_of_folder
-from extract.store.snapshots import ITEM_SCHEMA
-from extract.tables import check_columns, check_paths, read_table
+from extract.store.item_tables import ITEM_SCHEMA
+from extract.tables import check_columns, check_paths, read_table, texts, tidy
 
 OURS = ("path", "label", "split", "group")
 
@@ -36,19 +36,38 @@ def list_table(path: Path, root: Path | None = None) -> Listing:
     Raises:
         InputError: If the table cannot be used; it says which column or row is why.
     """
-    table = read_table(path)
+    listing = list_rows(path, read_table(path), (root or path.parent).resolve())
+    return replace(listing, place=str(path.resolve()))
+
+
+def list_rows(
+    path: str | Path,
+    table: pa.Table,
+    root: Path,
+    found: Mapping[str, tuple[int, int]] | None = None,
+) -> Listing:
+    """List the items of a table that was read already.
+
+    Args:
+        path: Its name, for messages.
+        table: Its rows.
+        root: The folder that paths are relative to.
+        found: Where they are no files of a folder: path → (size, mtime_ns) of all that is there.
+
+    Raises:
+        InputError: As `list_table` does.
+    """
     check_columns(path, table, "path")
     for name in table.column_names:
         check_columns(path, table, name)
-    paths = [None if p is None else _tidy(p) for p in _texts(table, "path")]
+    paths = [None if p is None else tidy(p) for p in texts(table, "path")]
     check_paths(path, paths)
     if not paths:
         raise InputError(f"{path} has no rows. Give it one for each image")
-    root = (root or path.parent).resolve()
-    if not root.is_dir():
+    if found is None and not root.is_dir():
         raise InputError(f"--images {root} is no folder. Give the folder of the table's paths")
-    labels, splits, groups = (_texts(table, name) for name in OURS[1:])
-    items = _items(path, root, [str(p) for p in paths], labels, splits, groups)
+    labels, splits, groups = (texts(table, name) for name in OURS[1:])
+    items = _items(path, root, found, [str(p) for p in paths], labels, splits, groups)
     order = sorted(range(len(items)), key=lambda i: items[i].path)
     taken = [n for n in table.column_names if n in ITEM_SCHEMA.names and n not in OURS]
     further = table.drop_columns([n for n in table.column_names if n in OURS or n in taken])
@@ -62,32 +81,14 @@ def list_table(path: Path, root: Path | None = None) -> Listing:
         root,
         tuple(items[i] for i in order),
         tuple(notes),
-        place=str(path.resolve()),
         further=further.take(order) if further.num_columns else None,
     )
 
 
-def _tidy(path: str) -> str:
-    """Drop "." and doubled slashes, so that one file has one name."""
-    return path if not path or ".." in path else posixpath.normpath(path)
-
-
-def _texts(table: pa.Table, name: str) -> list[str | None]:
-    """Return a column as text, None where a cell is empty or there is no such column."""
-    if name not in table.column_names:
-        return [None] * table.num_rows
-    try:
-        cells = table[name].cast(pa.string()).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(
-            f"Column {name!r} is {table[name].type}. Expected text, or numbers"
-        ) from error
-    return [cell or None for cell in cells]
-
-
 def _items(
-    table: Path,
+    table: str | Path,
     root: Path,
+    found: Mapping[str, tuple[int, int]] | None,
     paths: Sequence[str],
     labels: Sequence[str | None],
     splits: Sequence[str | None],
@@ -95,13 +96,30 @@ def _items(
 ) -> list[Item]:
     named = {cell: _split(table, cell) for cell in set(splits)}
     inside: dict[str, bool] = {}
+    rows = zip(paths, labels, splits, groups, strict=True)
+    if found is not None:
+        return [
+            _found(found, path, label, named[split], group) for path, label, split, group in rows
+        ]
     return [
         _item(table, root, inside, path, label, named[split], group)
-        for path, label, split, group in zip(paths, labels, splits, groups, strict=True)
+        for path, label, split, group in rows
     ]
 
 
-def _split(table: Path, cell: str | None) -> str | None:
+def _found(
+    found: Mapping[str, tuple[int, int]],
+    path: str,
+    label: str | None,
+    split: str | None,
+    group: str | None,
+) -> Item:
+    if path not in found:
+        return Item(path, label, split, trouble="There is no such object", group=group)
+    return Item(path, label, split, *found[path], group=group)
+
+
+def _split(table: str | Path, cell: str | None) -> str | None:
     if cell is None or split_of_folder(cell):
         return None if cell is None else split_of_folder(cell)
     words = ", ".join(word for words in NAMES.values() for word in words)
@@ -109,7 +127,7 @@ def _split(table: Path, cell: str | None) -> str | None:
 
 
 def _item(
-    table: Path,
+    table: str | Path,
     root: Path,
     inside: dict[str, bool],
     path: str,

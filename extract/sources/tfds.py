@@ -17,9 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from extract.backbones import nearest
 from extract.errors import ImageError, InputError
 from extract.items import Item, Listing
 from extract.pixels import MAX_BYTES
+from extract.quiet import quiet_import
 from extract.reading import FileBytes, found
 from extract.sources import naming
 from extract.splits import split_of_folder
@@ -74,6 +76,7 @@ def list_tfds(text: str) -> Listing:
         InputError: If tensorflow-datasets is not installed, or there is no such data set or split.
     """
     tfds = naming.library("tensorflow_datasets", "tfds")
+    quiet_import("tensorflow")  # which tfds imports later, in its own way
     name, splits = naming.parse(text)
     builder = _builder(tfds, name)
     features = dict(builder.info.features.items())
@@ -101,13 +104,26 @@ def _builder(tfds: Any, name: str) -> Any:
     try:
         if Path(name).expanduser().is_dir():
             return tfds.builder_from_directory(str(Path(name).expanduser()))
-        builder = tfds.builder(name)
+        builder = _by_name(tfds, name)
         with contextlib.redirect_stdout(sys.stderr):  # it tells people what it downloads
             builder.download_and_prepare()  # at once, where it is prepared already
+    except InputError:
+        raise
     except Exception as error:  # data sets raise whatever their authors and the network do
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"tfds:{name} cannot be had: {reason}") from error
     return builder
+
+
+def _by_name(tfds: Any, name: str) -> Any:
+    try:
+        return tfds.builder(name)
+    except tfds.core.DatasetNotFoundError as error:  # it names every data set that there is
+        near = nearest(name.partition("/")[0], tfds.list_builders(), likeness=0.6)
+        question = f" Did you mean {', '.join(f'tfds:{n}' for n in near)}?" if near else ""
+        raise InputError(
+            f"tensorflow-datasets has no data set {name!r}, and no folder is called that.{question}"
+        ) from error
 
 
 def _dataset(tfds: Any, builder: Any, split: str, decoders: Any) -> Any:

@@ -213,6 +213,8 @@ def root_of(parts: Sequence[tuple[Column, Commit]], used: Container[str]) -> str
     The same as `root_digest` of all their lines, which begin with the image keys. They are made
     in the order of the keys, a piece at a time: a million together would take 300 MB.
     """
+    if not parts:  # a part of a listing without one image
+        return root_digest([])
     chosen = [
         np.array([i for i, row in enumerate(commit.rows) if row.image_key in used], np.int32)
         for _, commit in parts

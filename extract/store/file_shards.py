@@ -2,18 +2,32 @@
 
 Shards are uncompressed and a `ShardRef` says where their rows lie, so reading takes one scattered
 read and no parser. The first read of a file hashes all of it, in the pass that reads it.
+
+A file that has its name keeps it. Another may be writing it, or have acknowledged it a moment ago,
+and a disk or a bucket cannot move it aside only if it is still the one that was looked at. So who
+finds a shard's name taken by other bytes, torn ones or another processor's, gives its own another
+name: the record says which of them is the store's, and `gc` removes the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from extract.store.files import READ_ONCE, Buffer, Files, Stamp, disk_errors, publish, sha256
+from extract.store.files import (
+    Buffer,
+    Files,
+    Read,
+    Stamp,
+    disk_errors,
+    publish,
+    sha256,
+)
 from extract.store.shards import (
     FeatureShards,
     Grid,
@@ -24,12 +38,16 @@ from extract.store.shards import (
     damaged,
 )
 
+READ_THROUGH = 8 << 10  # bytes: reading over a gap this short is cheaper than another read
+_SCRATCH = memoryview(bytearray(READ_THROUGH))
+
 
 class FileShards(FeatureShards):
     """Shards as files of one store; written in one format, read in whichever they have."""
 
     def __init__(self, files: Files, formats: Sequence[ShardFormat]) -> None:
         """`formats[0]` is written; all of them are read."""
+        self.lanes = files.lanes
         self._files = files
         self._formats = {form.suffix: form for form in formats}
         self._writes = formats[0]
@@ -51,33 +69,36 @@ class FileShards(FeatureShards):
             stride=stride,
             **asdict(grid),
         )
-        with disk_errors(ref.file):
-            if not publish(self._files, ref.file, data):
-                self._settle(ref, data)
-        return ref
+        # A name after the content, so that a run which is killed and typed again leaves one file.
+        for name in (digest, ref.sha256, secrets.token_hex(32)):
+            ref = replace(ref, file=f"shards/{name}{form.suffix}")
+            with disk_errors(ref.file):
+                if publish(self._files, ref.file, data) or self._holds(ref.file, data):
+                    return ref
+        raise AssertionError(f"{ref.file} is taken, and nobody else has drawn this name")
 
-    def _settle(self, ref: ShardRef, data: bytes) -> None:
-        """Meet a file that already has the name: exists does not mean correct."""
-        if sha256(self._files.read(ref.file)) == ref.sha256:
-            return
-        aside = ref.file.replace("shards/", "damaged/", 1)
-        self._files.rename(ref.file, aside)
-        self._files.fsync("damaged")
-        publish(self._files, ref.file, data)
+    def _holds(self, name: str, data: bytes) -> bool:
+        """Return whether a file that was there is ours: exists does not mean correct."""
+        try:
+            if self._files.read(name) != data:
+                return False
+            # Where a disk has no hard links, who was killed may have left it whole and unsynced.
+            with contextlib.suppress(PermissionError):  # of another user, on such a disk or not
+                self._files.fsync(name)
+        except FileNotFoundError:  # a run beside us took back what it could not write
+            return False
+        return True
 
-    def read(self, ref: ShardRef, start: int, stop: int, out: np.ndarray | None = None) -> Any:
-        check_range(ref, start, stop)
-        if out is None:
-            out = np.empty((stop - start, *ref.row_shape), ref.grid.little_endian)
+    def take(self, ref: ShardRef, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:
+        check_range(ref, int(rows[0]), int(rows[-1]) + 1)
         if self._is_checked(ref):
-            self._read_rows(ref, start, stop, out)
-        elif (start, stop) == (0, ref.rows) and _can_fill(ref, out):
-            self._read_checked(ref, out)
+            self._read_rows(ref, rows, out, at)
+        elif len(rows) == ref.rows and _is_run(rows) and _is_run(at) and _can_fill(ref, out):
+            self._read_checked(ref, out[at[0] : at[-1] + 1])
         else:
             whole = np.empty((ref.rows, *ref.row_shape), ref.grid.little_endian)
             self._read_checked(ref, whole)
-            out[...] = whole[start:stop]
-        return out
+            out[at] = whole[rows]
 
     def decode(self, ref: ShardRef) -> np.ndarray:
         """Return all rows by the format's own parser, after checking the file's digest."""
@@ -110,9 +131,9 @@ class FileShards(FeatureShards):
         """Read and hash the file in one pass, its rows straight into `out`, all of it."""
         stamp = self._stamp(ref)
         digest, position = hashlib.sha256(), 0
-        for group in _groups(_file_buffers(ref, _bytes_of(out))):
+        for group in _groups(_file_buffers(ref, _bytes_of(out)), self._files.piece):
             expected = sum(map(len, group))
-            if self._files.read_into(ref.file, position, group) != expected:
+            if self._files.read_into(ref.file, [(position, group)]) != expected:
                 raise damaged(ref.file, "became shorter while it was read")
             for piece in group:
                 digest.update(piece)
@@ -121,15 +142,20 @@ class FileShards(FeatureShards):
             raise damaged(ref.file, "was altered: its SHA-256 does not fit")
         self._checked[ref.file] = (ref.sha256, stamp)
 
-    def _read_rows(self, ref: ShardRef, start: int, stop: int, out: np.ndarray) -> None:
-        if start == stop:
+    def _read_rows(self, ref: ShardRef, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:
+        if not _can_fill(ref, out):
+            own = np.empty((len(rows), *ref.row_shape), ref.grid.little_endian)
+            self._read_rows(ref, rows, own, np.arange(len(rows)))
+            out[at] = own
             return
-        target = out if _can_fill(ref, out) else np.empty(out.shape, ref.grid.little_endian)
-        offset, buffers = _row_buffers(ref, start, stop, _bytes_of(target))
-        if self._files.read_into(ref.file, offset, buffers) != sum(map(len, buffers)):
+        reads = _reads(ref, rows, _bytes_of(out), at)
+        expected = sum(len(buffer) for _, buffers in reads for buffer in buffers)
+        if self._files.read_into(ref.file, reads) != expected:
             raise damaged(ref.file, "became shorter while it was read")
-        if target is not out:
-            out[...] = target
+
+
+def _is_run(numbers: np.ndarray) -> bool:
+    return bool(np.all(np.diff(numbers) == 1))
 
 
 def _can_fill(ref: ShardRef, out: np.ndarray) -> bool:
@@ -140,13 +166,13 @@ def _bytes_of(array: np.ndarray) -> Buffer:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _groups(buffers: Sequence[Buffer]) -> Iterator[list[Buffer]]:
-    """Cut buffers into groups of about `READ_ONCE` bytes, which one scattered read fills."""
+def _groups(buffers: Sequence[Buffer], size: int) -> Iterator[list[Buffer]]:
+    """Cut buffers into groups of about `size` bytes, which one scattered read fills."""
     group: list[Buffer] = []
     for buffer in buffers:
-        for start in range(0, len(buffer), READ_ONCE):
-            group.append(buffer[start : start + READ_ONCE])
-            if sum(map(len, group)) >= READ_ONCE:
+        for start in range(0, len(buffer), size):
+            group.append(buffer[start : start + size])
+            if sum(map(len, group)) >= size:
                 yield group
                 group = []
     if group:
@@ -169,17 +195,26 @@ def _file_buffers(ref: ShardRef, rows: Buffer) -> list[Buffer]:
     return buffers
 
 
-def _row_buffers(ref: ShardRef, start: int, stop: int, rows: Buffer) -> tuple[int, list[Buffer]]:
-    """Return (offset, buffers) that read rows [start, stop) in one scattered read."""
+def _reads(ref: ShardRef, rows: np.ndarray, out: Buffer, at: np.ndarray) -> list[Read]:
+    """Return the scattered reads that put rising rows where they go: few, and few bytes more."""
     row_bytes = ref.grid.row_bytes
-    gap = memoryview(bytearray(ref.stride - row_bytes * ref.chunk_rows))
-    buffers: list[Buffer] = []
-    row, done = start, 0
-    while row < stop:
-        count = min(stop, (row // ref.chunk_rows + 1) * ref.chunk_rows) - row
-        if buffers and len(gap):
-            buffers.append(gap)
-        buffers.append(rows[done : done + count * row_bytes])
-        row, done = row + count, done + count * row_bytes
-    first = ref.offset + start // ref.chunk_rows * ref.stride
-    return first + start % ref.chunk_rows * row_bytes, buffers
+    chunks, inside = np.divmod(rows, ref.chunk_rows)
+    offsets = ref.offset + chunks * ref.stride + inside * row_bytes
+    apart = (np.diff(offsets) != row_bytes) | (np.diff(at) != 1)
+    firsts = np.concatenate([[0], np.flatnonzero(apart) + 1])
+    sizes = np.diff(firsts, append=len(rows)) * row_bytes
+    places = at[firsts] * row_bytes
+    reads: list[Read] = []
+    end = -1
+    for offset, place, size in zip(
+        offsets[firsts].tolist(), places.tolist(), sizes.tolist(), strict=True
+    ):
+        gap = offset - end
+        if end < 0 or not 0 <= gap <= READ_THROUGH:
+            buffers: list[Buffer] = []
+            reads.append((offset, buffers))
+        elif gap:
+            buffers.append(_SCRATCH[:gap])
+        buffers.append(out[place : place + size])
+        end = offset + size
+    return reads

@@ -1,8 +1,9 @@
-"""The seam between the store and a disk, and the one way to publish a file durably.
+"""The seam between the store and where it lies, and the one way to publish a file durably.
 
 Names are relative to the store's folder and use "/". A file has its final name only once its
 bytes are on the disk, and no file is ever changed after that. `LocalFiles` is the disk of this
-machine; the tests put a simulated one in its place, which loses what was not synced.
+machine, `object_files.py` a bucket; the tests put a simulated disk in their place, which loses
+what was not synced.
 """
 
 from __future__ import annotations
@@ -10,21 +11,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import mmap
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from extract.errors import DamagedStoreError, HeadstartError, StoreWriteError
 
 READ_ONCE = 1 << 19  # bytes per read while hashing: stays in the processor's cache
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
+"""How a folder above the store's refuses to be synced whose entries are not for us to change."""
 MOST_BUFFERS = 512  # per preadv; POSIX promises 16, Linux and macOS take 1024
 
 Buffer = memoryview
+Read = tuple[int, Sequence[Buffer]]
+"""Where a read begins, in bytes, and the buffers that it fills one after the other."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,15 @@ class Stamp:
 
 
 class Files(Protocol):
-    """What the store asks of a disk, and all that it asks."""
+    """What the store asks of a disk or a bucket, and all that it asks."""
+
+    whole_writes: bool
+    """Whether `write_new` gives the name to whole and durable bytes in one step, as a bucket does;
+    a disk needs a scratch file, a sync and a link for that."""
+    piece: int
+    """Bytes that one read is best of, where a whole file is read."""
+    lanes: int
+    """How many requests at once suit it: 1 for a disk."""
 
     def read(self, name: str) -> bytes:
         """Return the whole file; `FileNotFoundError` where there is none."""
@@ -45,8 +62,8 @@ class Files(Protocol):
     def view(self, name: str) -> Buffer:
         """Return what `read` does, without copying it where the disk can."""
 
-    def read_into(self, name: str, offset: int, buffers: Sequence[Buffer]) -> int:
-        """Fill the buffers one after the other from `offset`; return the bytes read."""
+    def read_into(self, name: str, reads: Iterable[Read]) -> int:
+        """Fill the buffers of each read one after the other; return all bytes read."""
 
     def stamp(self, name: str) -> Stamp:
         """Return size and times; `FileNotFoundError` where there is none."""
@@ -54,8 +71,17 @@ class Files(Protocol):
     def list(self, folder: str) -> list[str]:
         """Return the sorted names of the files in a folder; none where there is no folder."""
 
+    def top(self) -> Sequence[str]:
+        """Return the sorted names of what is at the top, files and folders.
+
+        No name where there is nothing yet; "." alone where a file is in the folder's place.
+        """
+
     def make_folder(self, folder: str) -> None:
-        """Create a folder and its parents, durably; "" is the store's own."""
+        """Create a folder and its parents, durably; "" is the store's own.
+
+        One that is there already becomes durable too: it may be of a process that was killed.
+        """
 
     def write_new(self, name: str, data: bytes) -> None:
         """Create a file that must not exist; its bytes are not yet durable."""
@@ -75,6 +101,10 @@ class Files(Protocol):
 
 class LocalFiles:
     """A folder on a local disk of Linux, macOS or Windows."""
+
+    whole_writes = False
+    piece = READ_ONCE
+    lanes = 1
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -102,31 +132,29 @@ class LocalFiles:
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
 
-    def read_into(self, name: str, offset: int, buffers: Sequence[Buffer]) -> int:
+    def read_into(self, name: str, reads: Iterable[Read]) -> int:
         with open(self.root / name, "rb", buffering=0) as file:
             if not hasattr(os, "preadv"):  # Windows
-                file.seek(offset)
-                return sum(file.readinto(buffer) or 0 for buffer in buffers)
-            done = 0
-            for start in range(0, len(buffers), MOST_BUFFERS):
-                group = buffers[start : start + MOST_BUFFERS]
-                done += self._fill(file.fileno(), offset + done, group)
-            return done
+                return sum(self._seek_and_fill(file, *read) for read in reads)
+            descriptor = file.fileno()
+            return sum(self._fill(descriptor, *read) for read in reads)
+
+    @staticmethod
+    def _seek_and_fill(file: io.FileIO, offset: int, buffers: Sequence[Buffer]) -> int:
+        file.seek(offset)
+        return sum(file.readinto(buffer) or 0 for buffer in buffers)
 
     @staticmethod
     def _fill(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> int:
         """Read until the buffers are full or the file ends: one call may stop at 2 GiB."""
-        left = list(buffers)
-        done = 0
-        while left:
-            count = os.preadv(descriptor, left, offset + done)
+        wanted, done = sum(map(len, buffers)), 0
+        left = buffers
+        while done < wanted:
+            count = os.preadv(descriptor, left[:MOST_BUFFERS], offset + done)
             if count == 0:
                 break
             done += count
-            while left and count >= len(left[0]):
-                count -= len(left.pop(0))
-            if left and count:
-                left[0] = left[0][count:]
+            left = _after(left, count) if done < wanted else []
         return done
 
     def stamp(self, name: str) -> Stamp:
@@ -140,12 +168,35 @@ class LocalFiles:
         except FileNotFoundError:
             return []
 
+    def top(self) -> Sequence[str]:
+        try:
+            return sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            return ["."]
+
     def make_folder(self, folder: str) -> None:
         path = self.root / folder
         missing = [p for p in [path, *path.parents] if not p.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _sync_folder(made.parent)
+        # Who made the one that is there may have been killed, or refused, before its name was
+        # synced. Those above it are durable: each is synced before the next is made.
+        found = missing[-1].parent if missing else path
+        try:
+            self._sync_name(found)
+        except OSError as error:
+            if error.errno not in NOT_OURS:
+                raise
+        for made in reversed(missing):
+            self._new_folder(made)
+            self._sync_name(made)
+        path.mkdir(exist_ok=True)  # a file in its place is an error
+
+    def _new_folder(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)  # a run beside us may be faster
+
+    def _sync_name(self, path: Path) -> None:
+        _sync_folder(path.absolute().parent)
 
     def write_new(self, name: str, data: bytes) -> None:
         path = self.root / name
@@ -192,6 +243,15 @@ class LocalFiles:
 
     def remove(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)
+
+
+def _after(buffers: Sequence[Buffer], done: int) -> Sequence[Buffer]:
+    """Return what is left of buffers when so many bytes of them are filled."""
+    filled = 0
+    while done >= len(buffers[filled]):
+        done -= len(buffers[filled])
+        filled += 1
+    return [buffers[filled][done:], *buffers[filled + 1 :]]
 
 
 def _sync_folder(path: Path) -> None:
@@ -246,6 +306,14 @@ def read_errors(what: str) -> Iterator[None]:
         ) from error
 
 
+def each(lanes: int, work: Callable[[T], R], values: Iterable[T]) -> list[R]:
+    """Return what `work` gives for each value, in order; `lanes` of them at once."""
+    if lanes == 1:
+        return [work(value) for value in values]
+    with ThreadPoolExecutor(lanes) as pool:
+        return list(pool.map(work, values))
+
+
 def sha256(data: bytes | Buffer) -> str:
     """Return the SHA-256 of bytes as 64 hex characters."""
     return hashlib.sha256(data).hexdigest()
@@ -263,9 +331,15 @@ def publish(files: Files, name: str, data: bytes) -> bool:
             fsync the scratch file is abandoned and never tried again, because the system may
             have dropped its pages.
     """
+    if files.whole_writes:
+        try:
+            files.write_new(name, data)
+        except FileExistsError:
+            return False
+        return True
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        _write_scratch(files, scratch, data)
+        write_scratch(files, scratch, data)
         files.fsync(scratch)
         try:
             files.link_new(scratch, name)
@@ -279,7 +353,8 @@ def publish(files: Files, name: str, data: bytes) -> bool:
             files.remove(scratch)
 
 
-def _write_scratch(files: Files, scratch: str, data: bytes) -> None:
+def write_scratch(files: Files, scratch: str, data: bytes) -> None:
+    """Create a file in `tmp/`, also where that folder is lost; its bytes are not yet durable."""
     try:
         files.write_new(scratch, data)
     except FileNotFoundError:  # a copy of a store that lost its empty folders
@@ -291,7 +366,7 @@ def publish_copy(files: Files, name: str, data: bytes) -> None:
     """Give `name` to `data` even where another file has it: for copies that people read."""
     scratch = f"tmp/{secrets.token_hex(8)}"
     try:
-        _write_scratch(files, scratch, data)
+        write_scratch(files, scratch, data)
         files.fsync(scratch)
         files.rename(scratch, name)
         files.fsync(name.rpartition("/")[0])

@@ -1,7 +1,8 @@
 """Remove what nobody needs any more, by age, records first.
 
     snapshots      older ones, once the next has been there for AGE
-    commits        those that no remaining snapshot names, with their shards
+    commits        those that no remaining snapshot names, with their shards; those that none ever
+                   named once all of them are old: a run that makes more of them will seal them
     shards         without a record; scratch files; files set aside
     probes         that no remaining snapshot names
 
@@ -13,19 +14,23 @@ that started before and reuses an old shard is what AGE is for; it checks before
 
 from __future__ import annotations
 
+import errno
 import re
+import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from extract.errors import InputError, StoreError
+from extract.errors import BucketError, InputError, StoreError, StoreWriteError
 from extract.store.commits import Commits, name_of
-from extract.store.files import Files, disk_errors, publish
+from extract.store.files import Files, disk_errors, each, publish, write_scratch
 from extract.store.reader import Store
-from extract.store.snapshots import items_name, record_name
-from extract.store.verify import SHARD_NAME
+from extract.store.shards import damaged
+from extract.store.snapshot_records import record_name
+from extract.store.strangers import SHARD_NAME
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 OLDER_THAN = "7d"
@@ -62,53 +67,99 @@ def parse_age(text: str) -> float:
     return float(int(match[1]) * UNITS[match[2] or "s"])
 
 
-def find_garbage(store: Store, age: float) -> Garbage:
+def find_garbage(store: Store, age: float, *, rehearsal: bool = False) -> Garbage:
     """Return what no snapshot that stays needs, and what is at least `age` seconds old.
+
+    A rehearsal is content with a store that cannot be written, and with this machine's clock there.
 
     Raises:
         StoreError: If a snapshot cannot be read: then nobody knows what it needs.
+        StoreWriteError: If the disk refuses the scratch file that says what time it is.
     """
     numbers = store.snapshots.numbers()
     if not numbers:
         raise StoreError(f"{store.path} has no snapshot: what it holds is work in progress")
-    old = _Ages(store.files, age)
+    old = _Ages(store.files, _now_ns(store.files, rehearsal) - int(age * 1e9))
     garbage = Garbage()
     for number, after in pairwise(numbers):
         if old(record_name(after)):  # nobody has begun to read it since
             garbage.snapshots.append(number)
-            garbage.records += [record_name(number), items_name(number)]
+            garbage.records += [record_name(number), store.snapshots.read(number).items_file]
     needed, commits = _needed(store, [n for n in numbers if n not in garbage.snapshots])
-    loose_items = [f"snapshots/{n}" for n in store.files.list("snapshots")]
-    loose_items = [n for n in loose_items if _is_orphan(n, numbers)]
-    records = [name_of(d) for d in Commits(store.files).digests() if d not in commits]
+    _, once = _needed(store, garbage.snapshots)
+    named = needed.union(garbage.records)
+    tables = [f"snapshots/{name}" for name in store.snapshots.tables()]
+    loose_items = [name for name in tables if name not in named]
+    digests = Commits(store.files).digests()
+    unsealed = [name_of(d) for d in digests if d not in commits and d not in once]
+    sealed_once = [name_of(d) for d in digests if d in once - commits]
+    garbage.records += old.sort(sealed_once + loose_items) + old.sort_as_one(unsealed)
     rest = [f"{d}/{n}" for d in ("tmp", "damaged") for n in store.files.list(d)]
     rest += [f"probes/{n}" for n in store.files.list("probes") if f"probes/{n}" not in needed]
-    shards = [n for n in store.files.list("shards") if re.fullmatch(SHARD_NAME, n)]
-    rest += [f"shards/{n}" for n in shards if f"shards/{n}" not in needed]
-    garbage.records += old.sort(records + loose_items)
+    going = {_digest(name) for name in garbage.records}
+    held = _shards_of(store, set(digests) - commits - going)
+    shards = [f"shards/{n}" for n in store.files.list("shards") if re.fullmatch(SHARD_NAME, n)]
+    shards = [name for name in shards if name not in needed]
+    rest += [name for name in shards if name not in held]
+    old.young += sum(name in held for name in shards)
     garbage.rest += old.sort(rest)
     garbage.kept = old.young
-    garbage.bytes = sum(_size(store.files, name) for name in garbage.files)
+    garbage.bytes = sum(each(store.files.lanes, partial(_size, store.files), garbage.files))
     return garbage
+
+
+def _now_ns(files: Files, rehearsal: bool) -> int:
+    """Return what time it is where the files are: a new one's time.
+
+    The clock of this machine may be days from that of a bucket, or of a disk on a network.
+    """
+    scratch = f"tmp/{secrets.token_hex(8)}"
+    try:
+        with disk_errors("a scratch file"):
+            write_scratch(files, scratch, b"")
+            now = files.stamp(scratch).mtime_ns
+            files.remove(scratch)
+    except (StoreWriteError, BucketError) as error:
+        if rehearsal or _is_full(error.__cause__):
+            return time.time_ns()
+        raise
+    return now
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Return whether a disk has no room: then gc is what it needs."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Ages:
     """Tells old files from young ones by their time."""
 
-    def __init__(self, files: Files, age: float) -> None:
+    def __init__(self, files: Files, before: int) -> None:
         self._files = files
-        self._before = time.time_ns() - int(age * 1e9)
+        self._before = before
         self.young = 0
 
     def __call__(self, name: str) -> bool:
-        return self._files.stamp(name).mtime_ns <= self._before
+        try:
+            return self._files.stamp(name).mtime_ns <= self._before
+        except FileNotFoundError:  # a scratch file, of somebody who is done with it
+            return False
 
     def sort(self, names: Iterable[str]) -> list[str]:
         """Return the old ones, and count the others."""
         names = list(names)
-        old = [name for name in names if self(name)]
+        are_old = each(self._files.lanes, self, names)
+        old = [name for name, is_old in zip(names, are_old, strict=True) if is_old]
         self.young += len(names) - len(old)
         return old
+
+    def sort_as_one(self, names: Sequence[str]) -> list[str]:
+        """Return all of them if all are old: else somebody still makes more of them."""
+        old, young = self.sort(names), self.young
+        if len(old) == len(names):
+            return old
+        self.young = young + len(old)
+        return []
 
 
 def _needed(store: Store, numbers: Iterable[int]) -> tuple[set[str], set[str]]:
@@ -120,12 +171,6 @@ def _needed(store: Store, numbers: Iterable[int]) -> tuple[set[str], set[str]]:
         files |= record.files.keys()
         commits |= {digest for column in record.columns for digest in column.digests}
     return files, commits
-
-
-def _is_orphan(name: str, numbers: Iterable[int]) -> bool:
-    """Return whether these are items whose snapshot was never sealed."""
-    match = re.fullmatch(r"snapshots/(\d+)\.items\.parquet", name)
-    return match is not None and int(match[1]) not in set(numbers)
 
 
 def _size(files: Files, name: str) -> int:
@@ -151,22 +196,58 @@ def collect(store: Store, garbage: Garbage) -> list[str]:
         _remove(store.files, [n for n in snapshots if n.endswith(".json")])
         _remove(store.files, [n for n in snapshots if not n.endswith(".json")])
         _remove(store.files, list(contents))
-        files, commits = _needed(store, store.snapshots.numbers())
+        numbers = store.snapshots.numbers()
+        files, commits = _needed(store, numbers)
         back = [name for name in contents if _digest(name) in commits]
         for name in back:
             publish(store.files, name, contents[name])
+        files |= _adopted(store, commits)
         rest = [name for name in garbage.rest if name not in files]
         _remove(store.files, rest)
+        _check_not_taken(store, rest, numbers, commits)
     return back + [name for name in garbage.rest if name in files]
+
+
+def _adopted(store: Store, sealed: Set[str]) -> set[str]:
+    """Return the shards of records that no snapshot names: a run made or adopted them."""
+    return _shards_of(store, set(Commits(store.files).digests()) - sealed)
+
+
+def _shards_of(store: Store, digests: Iterable[str]) -> set[str]:
+    """Return the shards that records name, which need not have the digest of their record.
+
+    Where one cannot be read, what has its digest may be its shard.
+    """
+    records = Commits(store.files)
+
+    def named(digest: str) -> list[str]:
+        try:
+            return [records.read(digest).ref.file]
+        except (StoreError, OSError):
+            return [f"shards/{digest}.zshard", f"shards/{digest}.h5"]
+
+    return {name for names in each(store.files.lanes, named, digests) for name in names}
+
+
+def _check_not_taken(
+    store: Store, removed: Sequence[str], before: Sequence[int], sealed: Set[str]
+) -> None:
+    """Raise `DamagedStoreError` if somebody began to need a file after the last look at it.
+
+    Whoever begins still later misses it himself, before or after he seals.
+    """
+    files, commits = _needed(store, set(store.snapshots.numbers()) - set(before))
+    for name in sorted((_adopted(store, sealed | commits) | files).intersection(removed)):
+        raise damaged(name, "went while a command beside gc began to use it")
 
 
 def _remove(files: Files, names: Sequence[str]) -> None:
     """Remove files, durably."""
-    for name in names:
-        files.remove(name)
+    each(files.lanes, files.remove, names)
     for folder in sorted({name.partition("/")[0] for name in names}):
         files.fsync(folder)
 
 
 def _digest(name: str) -> str:
-    return Path(name).name.removesuffix(".json")
+    """Return the digest in the name of a record."""
+    return Path(name).stem

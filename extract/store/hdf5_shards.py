@@ -8,6 +8,7 @@ the SHA-256 in the commit is the check; it is compared before the HDF5 parser se
 from __future__ import annotations
 
 import io
+import threading
 
 import h5py
 import numpy as np
@@ -25,8 +26,10 @@ class HDF5Format(ShardFormat):
 
     def encode(self, features: np.ndarray, grid: Grid) -> tuple[bytes, int, int]:
         rows = np.ascontiguousarray(features, grid.little_endian)
+        # HDF5 knows open files by name, those in memory too: each thread needs its own.
+        name = f"shard-{threading.get_ident()}"
         with h5py.File(
-            "shard", "w", driver="core", backing_store=False, libver=("earliest", "v108")
+            name, "w", driver="core", backing_store=False, libver=("earliest", "v108")
         ) as file:
             dataset = file.create_dataset(DATASET, data=rows, track_times=False)
             file.flush()

@@ -12,6 +12,8 @@ from extract.store.files import Files, disk_errors, publish
 from extract.store.records import seal, unseal
 
 NAME = "store.json"
+COPY = "bad_images.csv"
+"""A copy for people, of the newest snapshot."""
 FOLDERS = ("shards", "commits", "snapshots", "probes", "damaged", "tmp")
 
 
@@ -49,6 +51,11 @@ def make_folders(files: Files) -> None:
     with disk_errors("the store"):
         for folder in ("", *FOLDERS):
             files.make_folder(folder)
+
+
+def is_foreign(files: Files) -> bool:
+    """Return whether something else than a store is there."""
+    return not set(files.top()) <= {NAME, COPY, *FOLDERS}
 
 
 def read(files: Files) -> Header | None:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from extract.errors import DamagedStoreError, InputError, StoreError
+from extract.places import bucket_url, local_path
 from extract.recipe import Column, Recipe
+from extract.splits import SPLITS
 from extract.store import header
 from extract.store.commits import HAS_FEATURES
 from extract.store.file_shards import FileShards
-from extract.store.files import Files, LocalFiles, read_errors
+from extract.store.files import Files, LocalFiles, each, read_errors
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.shards import FeatureShards
-from extract.store.snapshots import SnapshotColumn, SnapshotRecord, Snapshots
+from extract.store.snapshot_records import SnapshotColumn, SnapshotRecord
+from extract.store.snapshots import Snapshots
 from extract.store.zarr_shards import ZarrFormat
 
 if TYPE_CHECKING:
     from extract.store.loading import TorchRows
 
 Bad = Literal["drop", "keep", "error"]
-READ_THROUGH = 16  # rows: reading over a gap this short is cheaper than another read
+READ_AHEAD = 32 << 20
+"""Bytes of rows that are read at once where batches are smaller: in file order, so fewer reads."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,6 +50,13 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def split(self, rows: int) -> Iterator[Data]:
+        """Yield pieces of so many rows, the last one shorter; nothing is copied."""
+        for first in range(0, len(self), rows):
+            part = slice(first, first + rows)
+            y = None if self.y is None else self.y[part]
+            yield Data(self.X[part], y, self.items.slice(first, rows))
 
     def __repr__(self) -> str:
         labels = "no labels" if self.y is None else f"y {self.y.shape} {self.y.dtype}"
@@ -147,8 +160,10 @@ class Snapshot:
         chosen, kept = self._chosen(split, bad), self._column(column)
         if shuffle:
             chosen = np.random.default_rng(seed).permutation(chosen)
-        for first in range(0, len(chosen), batch_size):
-            yield self._take(chosen[first : first + batch_size], kept)
+        row_bytes = max(1, kept.refs[0].grid.row_bytes if kept.refs else 1)
+        ahead = batch_size * max(1, READ_AHEAD // (batch_size * row_bytes))
+        for first in range(0, len(chosen), ahead):
+            yield from self._take(chosen[first : first + ahead], kept).split(batch_size)
 
     def to_tf_dataset(
         self,
@@ -246,8 +261,18 @@ class Snapshot:
         if len(found) != 1:
             names = ", ".join(repr(c.column.name) for c in columns)
             what = "may be several columns" if found else "is no column"
-            raise InputError(f"column {name!r} {what}. Give one of {names}")
+            told = f"column {name!r} {what}" if name is not None else "There are several columns"
+            raise InputError(f"{told}. Give one of {names}")
         return found[0]
+
+    @property
+    def part_of_what(self) -> str:
+        """The beginning of a sentence about a snapshot of a part, with the cure."""
+        part = self.record.part
+        return (
+            f"{self.path} is part {part} of its images, and who is train, validation and test is "
+            f"open until all parts are one store. Type: python -m extract merge PARTS… --store C"
+        )
 
     def _chosen(self, split: str | None, bad: Bad) -> np.ndarray:
         """Return positions of items, rising."""
@@ -258,6 +283,8 @@ class Snapshot:
             splits = self.items["split"].to_numpy(zero_copy_only=False)
             chosen = splits == split
             if not chosen.any():
+                if self.record.part is not None and split in SPLITS:
+                    raise InputError(self.part_of_what)
                 known = ", ".join(sorted({str(s) for s in splits if s is not None}))
                 raise InputError(f"split is one of {known or 'none'}. Received: {split!r}")
         good = np.isin(self.items["status"].to_numpy(zero_copy_only=False), list(HAS_FEATURES))
@@ -273,13 +300,14 @@ class Snapshot:
         rows = items["row"].to_numpy()
         with read_errors(self.path):
             features = gather(self._shards, kept, rows)
-        return Data(features, self._labels(items), items)
+        return Data(features, self._codes[chosen] if self.classes else None, items)
 
-    def _labels(self, items: pa.Table) -> np.ndarray | None:
-        if not self.classes:
-            return None
-        codes = {name: code for code, name in enumerate(self.classes)}
-        return np.array([codes.get(label, -1) for label in items["label"].to_pylist()], np.int64)
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """Positions of all items' labels in `classes`, -1 where there is none."""
+        names = pa.array(self.classes, self.items["label"].type)
+        codes = pc.index_in(self.items["label"], value_set=names).fill_null(-1)
+        return codes.to_numpy().astype(np.int64)
 
 
 def _check_batch_size(batch_size: int) -> None:
@@ -291,43 +319,19 @@ def gather(shards: FeatureShards, kept: SnapshotColumn, rows: np.ndarray) -> np.
     """Return the given rows of a column as (len(rows), *row_shape), NaN where a row is -1."""
     out = np.empty((len(rows), *kept.row_shape), kept.column.dtype)
     starts = np.cumsum([0] + [ref.rows for ref in kept.refs])
-    position = 0
-    while position < len(rows):  # runs of rising rows go straight into `out`
-        stop = _run_end(rows, position, starts)
-        _read_run(shards, kept, rows[position:stop], starts, out[position:stop])
-        position = stop
+    order = np.argsort(rows, kind="stable")
+    rising = rows[order]
+    cuts = np.searchsorted(rising, starts)
+    if cuts[-1] < len(rows):
+        raise IndexError(f"the column has rows 0 to {starts[-1]}. Received: {rising[-1]}")
+    out[order[: cuts[0]]] = np.nan
+
+    def take(shard: int) -> None:
+        part = slice(cuts[shard], cuts[shard + 1])
+        shards.take(kept.refs[shard], rising[part] - starts[shard], out, order[part])
+
+    each(shards.lanes, take, np.flatnonzero(np.diff(cuts)).tolist())  # that has some, once
     return out
-
-
-def _run_end(rows: np.ndarray, position: int, starts: np.ndarray) -> int:
-    """Return the end of the run of rows from `position` that one read can serve."""
-    first = rows[position]
-    if first < 0:
-        return position + 1
-    end = starts[np.searchsorted(starts, first, side="right")]
-    steps = np.diff(rows[position : position + (end - first)])
-    ahead = rows[position + 1 : position + 1 + len(steps)]
-    broken = (steps < 1) | (steps > READ_THROUGH) | (ahead >= end)
-    return position + 1 + (int(np.argmax(broken)) if broken.any() else len(steps))
-
-
-def _read_run(
-    shards: FeatureShards,
-    kept: SnapshotColumn,
-    rows: np.ndarray,
-    starts: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    if rows[0] < 0:
-        out[...] = np.nan
-        return
-    shard = int(np.searchsorted(starts, rows[0], side="right")) - 1
-    ref, first, last = kept.refs[shard], rows[0] - starts[shard], rows[-1] - starts[shard] + 1
-    if last - first == len(rows):
-        shards.read(ref, int(first), int(last), out)
-    else:
-        span = shards.read(ref, int(first), int(last))
-        out[...] = span[rows - rows[0]]
 
 
 class Store:
@@ -344,11 +348,17 @@ class Store:
 
     @classmethod
     def at(cls, path: str | Path, format: str = "zarr") -> Self:
-        """Return the store in a folder of the local disk, which may not exist yet.
+        """Return the store in a folder, or at a bucket's URL, which may not exist yet.
 
         New shards are written in `format`, "zarr" or "hdf5"; both are read.
         """
-        return cls(LocalFiles(Path(path)), str(path), format)
+        url = bucket_url(path)
+        if url is None:
+            folder = local_path(path)
+            return cls(LocalFiles(folder), str(folder), format)
+        from extract.store.object_files import ObjectFiles
+
+        return cls(ObjectFiles.at(url), url, format)
 
     def open(self, number: int | None = None) -> Snapshot:
         """Return a snapshot, the newest where no number is given."""
@@ -373,6 +383,9 @@ class Store:
                 f"{self.path} has no sealed snapshot yet: its first run did not finish. Run the "
                 f"same command again: it resumes"
             )
+        if number is not None and number not in numbers:
+            have = ", ".join(map(str, numbers))
+            raise StoreError(f"{self.path} has no snapshot {number}. It has: {have}")
         record = self.snapshots.read(numbers[-1] if number is None else number)
         if record.recipe_key != head.recipe.key:
             raise DamagedStoreError(f"{self.path}: store.json and the snapshot do not fit")
@@ -384,7 +397,7 @@ def open_store(path: str | Path, snapshot: int | None = None) -> Snapshot:
     """Open a store for reading.
 
     Args:
-        path: Its folder, such as "photos.features".
+        path: Its folder, such as "photos.features", or its URL, "s3://bucket/photos.features".
         snapshot: Number of a snapshot; the newest by default.
 
     Raises:

@@ -15,7 +15,9 @@ from extract.errors import DamagedStoreError, StoreFormatError
 from extract.recipe import canonical_json, digest_json
 
 FORMAT = (1, 0)
-KNOWN_FLAGS: frozenset[str] = frozenset()
+ITEMS_BESIDE = "items-beside"
+"""Flag of a snapshot whose items have another name than its number gives them."""
+KNOWN_FLAGS: frozenset[str] = frozenset({ITEMS_BESIDE})
 
 
 def seal(kind: str, facts: Mapping[str, Any]) -> bytes:

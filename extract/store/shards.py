@@ -102,20 +102,46 @@ class ShardRef:
 class FeatureShards(ABC):
     """Shards by digest: written once, whole; then only read."""
 
+    lanes: int = 1
+    """How many reads at once suit the place where they lie."""
+
     @abstractmethod
     def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
         """Keep a copy of `features` (rows, *row_shape) under `digest`, durably.
 
-        Rows are 1 to `grid.shard_rows`. Writing what is already there changes nothing.
+        Rows are 1 to `grid.shard_rows`. Writing what is already there changes nothing, and other
+        rows of the same digest are kept beside the first: each ref means the rows that it was
+        given for.
         """
 
     @abstractmethod
+    def take(self, ref: ShardRef, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:
+        """Put rows of a shard, in rising order and perhaps repeated, into `out[at]`.
+
+        Args:
+            ref: The shard.
+            rows: (n,) numbers of rows, each at least 0 and below `ref.rows`, n ≥ 1.
+            out: (m, *row_shape) of the shard's type or another.
+            at: (n,) positions in `out`, where each row goes.
+
+        Raises:
+            IndexError: If the shard has no such row.
+            DamagedStoreError: If the shard is missing, short or altered.
+        """
+
     def read(self, ref: ShardRef, start: int, stop: int, out: np.ndarray | None = None) -> Any:
         """Return rows [start, stop) as (stop - start, *row_shape), into `out` where given.
 
         Raises:
+            IndexError: If the shard has no such rows.
             DamagedStoreError: If the shard is missing, short or altered.
         """
+        check_range(ref, start, stop)
+        if out is None:
+            out = np.empty((stop - start, *ref.row_shape), ref.grid.little_endian)
+        if start < stop:
+            self.take(ref, np.arange(start, stop), out, np.arange(stop - start))
+        return out
 
 
 class ShardFormat(ABC):
@@ -151,10 +177,14 @@ class MemoryShards(FeatureShards):
 
     def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
         check_rows(features, grid)
-        kept = self._arrays.setdefault(digest, features.astype(grid.little_endian))
+        kept = np.ascontiguousarray(features, grid.little_endian)
+        own = sha256(kept.tobytes())
+        taken = digest in self._arrays and sha256(self._arrays[digest].tobytes()) != own
+        name = own if taken else digest
+        self._arrays.setdefault(name, kept.copy())
         return ShardRef(
-            file=digest,
-            sha256=sha256(np.ascontiguousarray(kept).data.cast("B")),
+            file=name,
+            sha256=own,
             size=kept.nbytes,
             rows=len(kept),
             offset=0,
@@ -162,22 +192,22 @@ class MemoryShards(FeatureShards):
             **asdict(grid),
         )
 
-    def read(self, ref: ShardRef, start: int, stop: int, out: np.ndarray | None = None) -> Any:
-        check_range(ref, start, stop)
+    def take(self, ref: ShardRef, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:
+        check_range(ref, int(rows[0]), int(rows[-1]) + 1)
         if ref.file not in self._arrays:
             raise damaged(ref.file, "is missing")
-        if out is None:
-            return self._arrays[ref.file][start:stop].copy()
-        out[...] = self._arrays[ref.file][start:stop]
-        return out
+        out[at] = self._arrays[ref.file][rows]
+
+
+CURE = (
+    ". To see all that is wrong: python -m extract verify STORE; to make it anew from the images: "
+    "python -m extract repair STORE"
+)
 
 
 def damaged(file: str, what: str) -> DamagedStoreError:
     """Say what is wrong with a file of the store, and what to type."""
-    return DamagedStoreError(
-        f"{file} {what}. To see all that is wrong: python -m extract verify STORE; to set it "
-        f"aside: python -m extract repair STORE, then run the extraction again"
-    )
+    return DamagedStoreError(f"{file} {what}{CURE}")
 
 
 def check_rows(features: np.ndarray, grid: Grid) -> None:

@@ -8,11 +8,8 @@ is changed.
 
 from __future__ import annotations
 
-import os
 import random
-import re
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,29 +24,14 @@ from extract.errors import DamagedStoreError, StoreError
 from extract.notebook import Shown
 from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_of, row_digests
-from extract.store.files import disk_errors, read_errors, sha256
-from extract.store.header import FOLDERS
+from extract.store.files import read_errors, sha256
+from extract.store.item_tables import items_digest
 from extract.store.reader import Store
-from extract.store.snapshots import (
-    BAD_IMAGES,
-    SnapshotRecord,
-    items_digest,
-    items_name,
-    record_name,
-)
+from extract.store.shards import CURE, ShardRef
+from extract.store.snapshot_records import SnapshotRecord, record_name
+from extract.store.strangers import foreign, leftovers
 
 T = TypeVar("T")
-
-SHARD_NAME = r"[0-9a-f]{64}\.(zshard|h5)"
-NAMES = {
-    "shards": SHARD_NAME,
-    "commits": r"[0-9a-f]{64}\.json",
-    "snapshots": r"\d{6,}\.(json|items\.parquet)",
-    "probes": r"(ours|user|features)-[\w.-]+",
-    "damaged": r".*",
-    "tmp": r"[0-9a-f]{16}",
-}
-
 
 ROWS_SHARE = 16
 """One row in so many is hashed anew in each shard, others each time ..."""
@@ -63,6 +45,8 @@ class Verdict(Shown):
 
     problems: dict[str, str] = field(default_factory=dict)
     """File → what is wrong with it: damaged, missing or foreign."""
+    refused: list[str] = field(default_factory=list)
+    """Those of `problems` that the disk refused to read: they may be whole."""
     notes: list[str] = field(default_factory=list)
     """What is left over but harms nothing."""
     checks: int = 0
@@ -114,68 +98,17 @@ def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool)
         strangers = []
     for digest in strangers:
         verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
+    made = _newest_refs(store)
     for number in store.snapshots.numbers():
-        _verify_snapshot(store, verdict, number, good, quick)
+        _verify_snapshot(store, verdict, number, good, made, quick)
     if (lost := store.snapshots.lost()) is not None:
         verdict.problems[record_name(lost)] = "was set aside, and no run has taken its place"
     _verify_copy(store, verdict)
-    for name in _foreign(Path(path), store):
+    for name in foreign(store):
         verdict.problems[name] = "is foreign: no file of a store has this name"
-    _leftovers(store, verdict, good)
+    committed = {commit.ref.file for commit in good.values()}
+    verdict.notes += leftovers(store, committed | verdict.problems.keys())
     return verdict
-
-
-def set_aside(path: str | Path, problems: Iterable[str]) -> list[str]:
-    """Move the files that have problems to `damaged/`; return their names.
-
-    A shard and its record go together, so that a run computes its rows again; so do a snapshot
-    and its items.
-    """
-    store = Store.at(path)
-    problems = list(problems)
-    partners = {c.ref.file: commits.name_of(d) for d, c in readable_commits(store).items()}
-    partners |= {items_name(n): record_name(n) for n in store.snapshots.numbers()}
-    names = dict.fromkeys(problems)
-    names |= dict.fromkeys(partners[name] for name in problems if name in partners)
-    names |= dict.fromkeys(_hopeless_snapshots(store))
-    with disk_errors("what is set aside"):
-        header.make_folders(store.files)
-        moved = [name for name in names if os.path.lexists(Path(path) / name)]
-        plain = [name for name in moved if _is_plain(Path(path) / name)]
-        for name in plain:
-            store.files.link_new(name, _aside(name))
-        store.files.fsync("damaged")  # whatever a power cut leaves, it was damaged: see `lost`
-        for name in moved:
-            if name in plain:
-                store.files.remove(name)
-            else:
-                store.files.rename(name, _aside(name))
-        for folder in sorted({name.rpartition("/")[0] for name in moved}):
-            store.files.fsync(folder)
-    return moved
-
-
-def _aside(name: str) -> str:
-    return f"damaged/{secrets.token_hex(4)}-{name.replace('/', '-')}"
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _hopeless_snapshots(store: Store) -> Iterator[str]:
-    """Yield the files of older snapshots that name a record which no run brought back.
-
-    Its images are gone from the data set, so no run ever will.
-    """
-    there = set(Commits(store.files).digests())
-    for number in store.snapshots.numbers()[:-1]:
-        try:
-            record = store.snapshots.read(number)
-        except (StoreError, OSError):
-            continue
-        if not {digest for column in record.columns for digest in column.digests} <= there:
-            yield from (record_name(number), items_name(number))
 
 
 def readable_commits(store: Store) -> dict[str, Commit]:
@@ -195,9 +128,11 @@ def _checked(verdict: Verdict, name: str, work: Callable[[], T]) -> T | None:
     try:
         return work()
     except StoreError as error:
-        verdict.problems.setdefault(name, str(error))
+        told = str(error).removesuffix(CURE)  # which the end of all that is told says
+        verdict.problems.setdefault(name, told.removeprefix(f"{name} "))
     except OSError as error:
         verdict.problems.setdefault(name, f"cannot be read: {error.strerror or error}")
+        verdict.refused.append(name)
     return None
 
 
@@ -208,7 +143,8 @@ def _verify_commits(
     good: dict[str, Commit] = {}
     digests = Commits(store.files).digests()
     check = partial(_verify_commit, store, verdict, quick)
-    with ThreadPoolExecutor(num_cores()) as pool:  # hashing leaves the interpreter's lock
+    threads = max(num_cores(), store.files.lanes // 4)
+    with ThreadPoolExecutor(threads) as pool:  # hashing leaves the interpreter's lock
         for done, (digest, commit) in enumerate(
             zip(digests, pool.map(check, digests), strict=True)
         ):
@@ -249,8 +185,22 @@ def _check_rows(commit: Commit, pieces: Sequence[np.ndarray]) -> None:
         raise DamagedStoreError("names row digests that its shard's rows do not have")
 
 
+def _newest_refs(store: Store) -> dict[str, ShardRef]:
+    """Return the shard of each record that the newest snapshot names."""
+    try:
+        record = store.snapshots.read(max(store.snapshots.numbers(), default=0))
+    except (StoreError, OSError):  # told of with the snapshots
+        return {}
+    return {d: ref for c in record.columns for d, ref in zip(c.digests, c.refs, strict=True)}
+
+
 def _verify_snapshot(
-    store: Store, verdict: Verdict, number: int, good: dict[str, Commit], quick: bool
+    store: Store,
+    verdict: Verdict,
+    number: int,
+    good: dict[str, Commit],
+    made: dict[str, ShardRef],
+    quick: bool,
 ) -> None:
     name = record_name(number)
     record = _checked(verdict, name, lambda: store.snapshots.read(number))
@@ -259,26 +209,39 @@ def _verify_snapshot(
     check_file = _check_present if quick else _check_file
     for file, (size, digest) in record.files.items():
         _checked(verdict, file, partial(check_file, store, file, size, digest))
-    _verify_columns(verdict, record, good)
+    _verify_columns(verdict, record, good, made)
     if quick:
         return
-    items = _checked(verdict, items_name(number), lambda: store.snapshots.items(record))
+    items = _checked(verdict, record.items_file, lambda: store.snapshots.items(record))
     if items is None:
         return
     if items_digest(items) != record.items_digest:
         verdict.problems[name] = "its items digest does not fit its items"
     root = _root(record, set(items["image_key"].to_pylist()), good)
     if root not in (None, record.root_digest):
-        verdict.problems[name] = "its root digest does not fit its rows"
+        verdict.problems.setdefault(name, "its root digest does not fit its rows")
 
 
-def _verify_columns(verdict: Verdict, record: SnapshotRecord, good: dict[str, Commit]) -> None:
-    """Check that every record of a snapshot is there and means the shard that was sealed."""
+def _verify_columns(
+    verdict: Verdict,
+    record: SnapshotRecord,
+    good: dict[str, Commit],
+    made: dict[str, ShardRef],
+) -> None:
+    """Check that every record of a snapshot is there and means the shard that was sealed.
+
+    Where a shard was lost and made anew with other bits, the newest snapshot has it, and the record
+    is right: an older snapshot then names what nothing brings back.
+    """
     for column in record.columns:
         for digest, ref in zip(column.digests, column.refs, strict=True):
             name = commits.name_of(digest)
             if digest not in good:
                 verdict.problems.setdefault(name, f"is missing; snapshot {record.number} names it")
+            elif good[digest].ref != ref and made.get(digest) == good[digest].ref:
+                verdict.problems[record_name(record.number)] = (
+                    f"names a shard that was lost, and made anew with other bits: {ref.file}"
+                )
             elif good[digest].ref != ref:
                 verdict.problems[name] = f"names another shard than snapshot {record.number} does"
 
@@ -321,37 +284,9 @@ def _verify_copy(store: Store, verdict: Verdict) -> None:
         return
     expected = store.snapshots.read(numbers[-1]).bad_images
     try:
-        data = store.files.read(BAD_IMAGES)
+        data = store.files.read(header.COPY)
     except FileNotFoundError:
-        verdict.problems[BAD_IMAGES] = "is missing; the next run writes it again"
+        verdict.problems[header.COPY] = "is missing; the next run writes it again"
         return
     if sha256(data) != expected:
-        verdict.problems[BAD_IMAGES] = "is not that of the newest snapshot; the next run writes it"
-
-
-def _foreign(path: Path, store: Store) -> Iterator[str]:
-    """Yield what has no business in a store: by name, by kind, or by depth."""
-    for entry in sorted(path.iterdir()):
-        if entry.is_dir() and not entry.is_symlink() and entry.name in FOLDERS:
-            pattern = NAMES[entry.name]
-            for inner in sorted(entry.iterdir()):
-                plain = inner.is_file() and not inner.is_symlink()
-                if not (plain and re.fullmatch(pattern, inner.name)):
-                    yield f"{entry.name}/{inner.name}"
-        elif entry.name not in (header.NAME, BAD_IMAGES):
-            yield entry.name
-
-
-def _leftovers(store: Store, verdict: Verdict, good: dict[str, Commit]) -> None:
-    committed = {commit.ref.file for commit in good.values()}
-    loose = [f"shards/{name}" for name in store.files.list("shards")]
-    loose = [n for n in loose if n not in committed and n not in verdict.problems]
-    if loose:
-        verdict.notes.append(f"{len(loose)} shards without a record, from a run that was stopped")
-    tables = {items_name(number) for number in store.snapshots.numbers()}
-    alone = [f"snapshots/{n}" for n in store.files.list("snapshots") if n.endswith(".parquet")]
-    for name in sorted(set(alone) - tables):
-        verdict.notes.append(f"{name} is without its record: a run was stopped, or it was removed")
-    for folder, what in (("tmp", "scratch files"), ("damaged", "files set aside")):
-        if names := store.files.list(folder):
-            verdict.notes.append(f"{len(names)} {what} in {folder}/")
+        verdict.problems[header.COPY] = "is not that of the newest snapshot; the next run writes it"

@@ -44,7 +44,7 @@ def test_the_canonical_text_reads_back(augmentation):
     [
         ("rotatoin=0.1", "Unknown augmentation 'rotatoin': did you mean rotation.* Known: flip,"),
         ("Flip", "did you mean flip"),
-        ("mixup=0.2", "Unknown augmentation 'mixup': Known: flip, rotation, zoom,"),
+        ("mixup=0.2", "Unknown augmentation 'mixup'. Known: flip, rotation, zoom,"),
         ("flip=horizontaly", "Received: 'horizontaly': did you mean horizontal?"),
         ("flip=0.5", "flip is one of horizontal, vertical, horizontal_and_vertical. Rec.*'0.5'"),
         ("flip=", "flip takes a value, such as flip=horizontal"),

@@ -1,6 +1,7 @@
 """The commands that look after a store: what they print, JSON, exit statuses, the next command."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def test_verify_says_what_it_covers(cli, store, option, covers):
 
     assert status == 0
     assert covers in next(line for line in out.splitlines() if line.startswith("Covered: "))
-    assert out.splitlines()[-1] == "Everything is as it was sealed."
+    assert re.search(r"^0 problems in .* s, [\d.,]+ (\w+B|checks)/s$", out, re.MULTILINE)
+    what = "Everything" if option == "--full" else "What was looked at"
+    assert out.splitlines()[-1] == f"{what} is as it was sealed."
 
 
 def test_verify_takes_one_mode(cli, store):
@@ -49,6 +52,17 @@ def test_repair_says_what_is_left_to_do(cli, store, tmp_path):
     assert out.splitlines()[-1] == f"Next: python -m extract repair {store} --images FOLDER"
     status, out, _ = cli("repair", store, "--images", tmp_path / "moved")
     assert (status, out.splitlines()[-1]) == (0, "The store is whole.")
+
+
+def test_repair_says_what_it_could_not_read_again(cli, store):
+    (store.with_name("photos") / "dogs" / "1.png").unlink()
+    next((store / "shards").iterdir()).write_bytes(b"")
+    status, out, _ = cli("repair", store)
+
+    assert status == 0
+    listed = store / "bad_images.csv"
+    assert f"1 items cannot be read, and have no features: {listed}" in out.splitlines()
+    assert "dogs/1.png,read," in listed.read_text()
 
 
 def test_gc_rehearses_and_gives_the_command(cli, store):

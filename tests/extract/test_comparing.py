@@ -5,7 +5,7 @@ import pytest
 import extract
 import extract.relabeling
 from extract.comparing import diff
-from extract.errors import DamagedStoreError, InputError, StoreError
+from extract.errors import InputError, StoreError
 from tests.helpers import SyntheticEngine
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -24,7 +24,7 @@ def test_a_store_does_not_differ_from_another_history_of_the_same(photos, tmp_pa
     assert (found.columns[0].images, found.columns[0].differ) == (12, 0)
 
 
-def test_items_that_came_went_changed_or_were_relabelled(photos, picture):
+def test_items_that_came_went_changed_or_were_relabeled(photos, picture):
     store = run(photos)
     picture(photos / "cats" / "new.png", seed=3)
     (photos / "cats" / "1.png").unlink()
@@ -35,7 +35,7 @@ def test_items_that_came_went_changed_or_were_relabelled(photos, picture):
 
     assert (found.added, found.removed) == (["cats/new.png"], ["cats/1.png"])
     assert found.changed == ["cats/2.png"]
-    assert "dogs/1.png" in found.relabelled
+    assert "dogs/1.png" in found.relabeled
     assert found.columns[0].images == 10
     assert not found.is_none
     assert diff(store, store).is_none
@@ -71,7 +71,7 @@ def test_recipes_and_columns_that_differ_are_named(photos, tmp_path):
 
 def test_what_is_not_there_is_one_line(photos, tmp_path):
     store = run(photos)
-    with pytest.raises(DamagedStoreError, match="000009.json is missing"):
+    with pytest.raises(StoreError, match=r"photos.features has no snapshot 9. It has: 1$"):
         diff(f"{store}@9", store)
     with pytest.raises(StoreError, match="not a store"):
         diff(store, tmp_path / "nowhere")

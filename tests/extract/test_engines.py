@@ -9,12 +9,11 @@ import pytest
 
 from extract import keras_graph, openvino_export
 from extract.backbones import BackboneSpec
-from extract.engines.engine import PARITY, instruction_family, relative_distance
+from extract.engines.engine import instruction_family
 from extract.engines.keras_backend import KerasEngine
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import BackboneError
 from extract.recipe import LayerRequest
-from tests.extract.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,21 +25,6 @@ def pictures(count, size, seed=0):
 def graph(name, arguments, size, layers=()):
     built = keras_graph.build(BackboneSpec(name=name, arguments=arguments, weights="random"), size)
     return keras_graph.feature_model(built, keras_graph.resolve(built, list(layers)))
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_equals_keras_predict(name, tmp_path):
-    arguments, size = FAMILIES[name]
-    model = graph(name, arguments, size)
-    openvino_export.export(model, tmp_path / "graph.xml")
-    pixels = pictures(4, size)
-    model.compile(run_eagerly=True)  # the same operations, without tracing them once more
-    expected = model.predict(pixels, verbose=0)
-
-    (found,) = OpenVINOEngine(tmp_path / "graph.xml")(pixels)
-
-    expected = expected if isinstance(expected, list) else [expected]
-    assert relative_distance(found, expected[0]) <= PARITY
 
 
 @pytest.fixture(scope="module", params=["openvino", "keras"])
@@ -126,10 +110,17 @@ def test_first_calls_in_many_threads_at_once_do_not_lock_up(tmp_path):
 
 
 def test_a_precision_that_the_processor_does_not_give_is_refused(tmp_path, monkeypatch):
-    """OpenVINO turns an f16 hint into another type without a word: what is read back counts."""
+    """OpenVINO gives another type than the hint without a word: what is read back counts."""
+    import openvino
+
+    compile_model = openvino.Core.compile_model
+
+    def plain(self, model, device, config):
+        return compile_model(self, model, device, {**config, "INFERENCE_PRECISION_HINT": "f32"})
+
     model = graph("mobilenet", {"alpha": 0.25}, 32)
     openvino_export.export(model, tmp_path / "graph.xml")
-    monkeypatch.setattr("extract.engines.openvino.HINTS", {"bfloat16": "f16"})
+    monkeypatch.setattr(openvino.Core, "compile_model", plain)
 
-    with pytest.raises(BackboneError, match="computes in .* where --precision bfloat16"):
+    with pytest.raises(BackboneError, match="computes in f.*32 where --precision bfloat16"):
         OpenVINOEngine(tmp_path / "graph.xml", "bfloat16")

@@ -210,3 +210,14 @@ def test_another_image_while_an_earlier_call_is_unfinished(photos, picture, monk
     assert not {"cats/2.png", "cats/3.png"} & set(paths)
     for number in store.snapshots.numbers():
         store.open(number).load(None)
+
+
+def test_items_that_were_never_sealed_go_too(store):
+    """Nobody can say whose they are: a run was killed before its snapshot had a record."""
+    loose = store / "snapshots" / "000009.items.parquet"
+    loose.write_bytes((store / "snapshots" / "000001.items.parquet").read_bytes())
+    assert "snapshots/000009.items.parquet" in find_traces(Store.at(store), ["0" * 64])
+    done = forget(store, ["cats/2.png"])
+
+    assert "snapshots/000009.items.parquet" in done.removed
+    assert not loose.exists()

@@ -51,7 +51,7 @@ def application(name, arguments, size):
 def test_graph_digests_stay_the_same(name, arguments, size, expected):
     """Users keep stores for years, and Keras numbers layers anew with each build.
 
-    `test_keras_graph` pins one of every family.
+    `test_families` pins one of every family.
     """
     digests = [graph_digest(application(name, arguments, size)) for _ in range(2)]
     assert digests == [expected] * 2

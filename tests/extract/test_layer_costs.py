@@ -36,6 +36,20 @@ def test_layers_have_shape_size_and_share(cli, monkeypatch, capsys):
     assert 0 < shares[0] <= shares[-1] <= 1
 
 
+def test_the_next_command_runs_what_was_listed(cli, monkeypatch):
+    cost = layer_costs.LayerCost(
+        name="relu", class_name="ReLU", shape=(7, 7, 8), kib=1.5, share=0.5
+    )
+    monkeypatch.setattr(layer_costs, "layer_costs", lambda spec, size: [cost])
+    words = ["mobilenet_v2", "--layers", "--backbone-arg", "alpha=0.35", "--image-size", "96"]
+    status, out, _ = cli("backbones", *words)
+
+    assert status == 0
+    assert out.splitlines()[-1].endswith(
+        "--layer relu:avg --backbone-arg alpha=0.35 --image-size 96"
+    )
+
+
 def test_a_frozen_graph_lists_its_layers(tmp_path):
     path = onnx_model(tmp_path / "m.onnx")
     rows = layer_costs.layer_costs(BackboneSpec(name=str(path), preprocessing="none"), 16)

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import extract
 from extract.api import extract_features
 from extract.backbones import BackboneSpec
-from extract.errors import InputError, StaleStoreError, StoreWriteError
+from extract.errors import InputError, StoreWriteError
 from extract.merging import merge, merge_stores
 from extract.plan import Settings
 from extract.progress import Silent
@@ -113,7 +114,7 @@ def test_what_cannot_be_merged_is_one_line_and_writes_nothing(photos, halves, tm
     before = tree(tmp_path)
     out = tmp_path / "all.features"
 
-    with pytest.raises(StaleStoreError, match="interpolation"):
+    with pytest.raises(InputError, match=r"interpolation='bilinear' and .* with 'nearest'"):
         merge([a, other], out)
     with pytest.raises(InputError, match="has columns last:avg and .* has last:avg, 3:avg"):
         merge([a, wide], out)
@@ -156,3 +157,32 @@ def test_a_power_cut_at_any_moment_is_made_good_by_the_same_command(halves):
         assert done.root_digest == opened.root_digest == root
         assert len(opened.load(None)) == 13
     assert moment > 40
+
+
+TABLES = {"a": [1, 2], "b": ["x", "y"], "c": [1.5, 2.5]}
+
+
+def tables(photos, *names):
+    """Run a table for each name, with two pictures and a column "age" of its own type."""
+    stores = []
+    for number, name in enumerate(names):
+        path = photos / f"{name}.parquet"
+        pictures = [f"cats/{2 * number}.png", f"cats/{2 * number + 1}.png"]
+        pd.DataFrame({"path": pictures, "age": TABLES[name]}).to_parquet(path)
+        stores.append(run(path).store)
+    return stores
+
+
+def test_further_columns_of_unlike_numbers_become_the_wider_one(photos, tmp_path):
+    merge(tables(photos, "a", "c"), tmp_path / "all.features")
+
+    found = extract.open_store(tmp_path / "all.features").items["age"].to_pylist()
+    assert found == [1.0, 2.0, 1.5, 2.5]
+
+
+def test_further_columns_that_do_not_fit_are_named(photos, tmp_path):
+    stores = tables(photos, "a", "b")
+    with pytest.raises(InputError, match=r"'age' is int64 in .*a.features and .*string in .*b.f"):
+        merge(stores, tmp_path / "all.features")
+
+    assert not (tmp_path / "all.features").exists()

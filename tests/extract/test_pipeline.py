@@ -28,7 +28,7 @@ from extract.plan import Settings
 from extract.progress import Silent
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import WIDTH, SyntheticEngine, tree
+from tests.helpers import WIDTH, SyntheticEngine, synthetic_prepared, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -193,6 +193,46 @@ def test_a_new_column_leaves_every_file_and_extracts_only_itself(photos):
         snapshot.load(None, column="last:avg").X - 6,
         rtol=1e-6,
     )
+
+
+def test_a_run_converts_its_backbone_once_at_most(photos, monkeypatch):
+    """Also where other columns go on, and never again where it is repeated."""
+    kept, converted = {}, []
+
+    def prepare(request, kind, keep):
+        converted.append(request)
+        kept[repr(request)] = synthetic_prepared(request)
+        return kept[repr(request)]
+
+    monkeypatch.setattr("extract.plan.cached", lambda request, kind: kept.get(repr(request)))
+    monkeypatch.setattr("extract.plan.prepare", prepare)
+    for layers, conversions in [
+        ([], 1),
+        ([], 0),
+        (["3"], 1),
+        (["3"], 0),
+        (["4:max", "5"], 1),
+        (["4:max", "5"], 0),
+        (["5:flatten"], 1),
+        (["5:flatten"], 0),
+        ([], 1),  # by now its store has more columns than the first conversion gave
+        ([], 0),
+    ]:
+        before = len(converted)
+        run(photos, layers=layers)
+        assert len(converted) == before + conversions, layers
+    names = {c.name for c in extract.open_store(photos.with_name("photos.features")).columns}
+    assert names == {"last:avg", "3:avg", "4:max", "5:avg", "5:flatten"}
+
+
+def test_a_new_layer_beside_views_is_no_view_of_the_old_ones(photos, monkeypatch):
+    monkeypatch.setattr("extract.plan.prepare", lambda request, *_: synthetic_prepared(request))
+    monkeypatch.setattr("extract.plan.cached", lambda request, kind: None)
+    run(photos, layers=["3"])
+    run(photos, layers=["4"], views=2, augment="flip")
+
+    snapshot = extract.open_store(photos.with_name("photos.features"))
+    assert {c.name for c in snapshot.columns} == {"3:avg", "4:avg", "4:avg:view1"}
 
 
 def test_columns_that_a_snapshot_has_go_on(photos, picture):
@@ -370,7 +410,7 @@ def test_another_engine_is_mixed_in_only_when_asked_for(photos, picture, monkeyp
     newer = {"engine": "synthetic", "version": "2", "instructions": "none"}
     monkeypatch.setattr(SyntheticEngine, "signature", newer)
 
-    with pytest.raises(BackboneError, match="begun with version '1'.*--engine"):
+    with pytest.raises(BackboneError, match="version '2' instead of '1'.*begun with.*--engine"):
         run(photos)
     assert run(photos, engine="keras").extracted == 1
 
@@ -445,6 +485,52 @@ def test_float16_overflow_names_layer_image_and_cure(photos, monkeypatch):
         run(photos, dtype="float16")
 
 
+@pytest.fixture
+def late_overflow(monkeypatch):
+    """A function: of the images that go through the engine from then on, the ninth overflows."""
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    monkeypatch.setattr("extract.lazy_engine.LazyEngine.streams", 1)  # batches one by one
+    real, seen = SyntheticEngine.__call__, []
+
+    def call(self, pixels):
+        seen.extend(pixels)
+        outputs = real(self, pixels)
+        return [np.full_like(x, 1e6) for x in outputs] if len(seen) > 8 else outputs
+
+    return lambda: monkeypatch.setattr(SyntheticEngine, "__call__", call)
+
+
+def test_a_late_overflow_says_what_undoes_it(photos, cli, late_overflow):
+    store = photos.with_name("photos.features")
+    run(photos)
+    before = tree(store)
+    late_overflow()
+    with pytest.raises(FeatureError, match=r"a good image. Use --dtype float32. What") as caught:
+        run(photos, dtype="float16")
+    _, _, words = str(caught.value).partition("To undo it, type: python -m extract ")
+
+    assert tree(store) != before
+    assert cli(*words.split())[0] == 0
+    assert tree(store) == before
+
+
+def test_a_late_overflow_of_a_first_run_leaves_a_folder_to_remove(photos, late_overflow):
+    late_overflow()
+    with pytest.raises(FeatureError, match=r"To undo it, remove .*photos\.features$"):
+        run(photos, dtype="float16")
+
+
+def test_an_overflow_before_anything_is_kept_leaves_nothing_to_undo(photos, monkeypatch):
+    monkeypatch.setattr(
+        "tests.helpers.SyntheticEngine.__call__",
+        lambda self, pixels: [np.full((len(pixels), WIDTH), 1e6, np.float32)],
+    )
+    with pytest.raises(FeatureError, match=r"a good image. Use --dtype float32$"):
+        run(photos, dtype="float16")
+
+    assert not photos.with_name("photos.features").exists()
+
+
 # Refusals ------------------------------------------------------------------------------------
 
 
@@ -485,11 +571,12 @@ def simulated_run(photos, files):
 
 
 def test_a_power_cut_at_any_moment_loses_no_more_than_a_shard(photos, fake_backbone):
-    """Cut the power before each change to the disk in turn, forget what was not synced, and run
-    again: the root is that of an undisturbed run, and no committed row is computed twice."""
+    """Cut the power before every third change to the disk, forget what was not synced, and run
+    again: the root is that of an undisturbed run, and no committed row is computed twice. The
+    campaign cuts before every one."""
     calm = SimulatedFiles()
     expected = simulated_run(photos, calm)
-    for moment in itertools.count():
+    for moment in itertools.count(0, 3):
         files = SimulatedFiles(seed=moment, operations_left=moment)
         try:
             simulated_run(photos, files)

@@ -118,6 +118,14 @@ def test_the_command_leads_on_to_the_same_run(cli, photos, tmp_path):
     )
 
 
+def test_a_variant_that_is_looked_at_is_the_one_that_runs(cli, photos, tmp_path):
+    words = ["--backbone", "mobilenet_v2", "--backbone-arg", "alpha=0.35", "--image-size", 96]
+    status, printed, _ = cli("preview", photos, *words, "--out", tmp_path / "p.png")
+
+    assert status == 0
+    assert printed.splitlines()[-1].endswith("--backbone-arg alpha=0.35 --image-size 96")
+
+
 def test_a_frozen_graph_needs_no_preprocessing_to_be_looked_at_with(cli, photos, tmp_path):
     """What it expects of pixels decides nothing that is drawn; the run is what must be told."""
     graph, out = tmp_path / "m.onnx", tmp_path / "p.png"

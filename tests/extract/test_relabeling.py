@@ -162,6 +162,7 @@ def test_ratios_that_are_none_are_refused(store, text):
 
 BAD = [
     ([{"path": "cats/1.png", "label": "a"}] * 2, "names 'cats/1.png' twice"),
+    ([{"path": p, "label": "a"} for p in ("cats/1.png", "cats/./1.png")], "'cats/1.png' twice"),
     ([{"path": "../1.png", "label": "a"}], "leaves the folder of images"),
     ([{"path": "/etc/1.png", "label": "a"}], "leaves the folder of images"),
     ([{"path": "cats/9.png", "label": "a"}], "1 items that the store does not have.*cats/0.png"),
@@ -186,6 +187,24 @@ def test_a_table_in_another_encoding_is_named(store, tmp_path, encoding):
 
     with pytest.raises(InputError, match=r"table.csv is not in UTF-8"):
         relabel(store, path)
+
+
+def test_paths_are_those_that_a_run_of_the_table_has(photos, tmp_path):
+    """Who lists "./cats/1.png" corrects the same table, and gives it back."""
+    rows = [{"path": f"./cats//{n}.png", "label": "cats"} for n in range(3)]
+    made = extract.run(table(photos, rows), store=tmp_path / "f", backbone="digits")
+    done = relabel(made.store, table(photos, [dict(row, label="lions") for row in rows]))
+
+    assert done.labels == 3
+    assert column(made.store, "label")["cats/1.png"] == "lions"
+
+
+@pytest.mark.parametrize("name", ["path", "label"])
+def test_a_column_of_lists_is_named(store, tmp_path, name):
+    row = {"path": "cats/1.png", "label": "lions"} | {name: ["a", "b"]}
+
+    with pytest.raises(InputError, match=f"Column '{name}' is list.*Expected text, or numbers"):
+        relabel(store, table(tmp_path, [row], "table.parquet"))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(store, tmp_path):

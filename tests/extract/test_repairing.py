@@ -1,17 +1,23 @@
 """repair computes again what was bad, and nothing else, and keeps the bad bytes."""
 
+import contextlib
+import errno
 import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import extract
 from extract.errors import DamagedStoreError, StoreError
 from extract.reading import image_key
 from extract.repairing import repair
-from extract.store.verify import set_aside, verify
-from tests.helpers import tree
+from extract.store.setting_aside import set_aside
+from extract.store.snapshots import Snapshots
+from extract.store.verify import verify
+from tests.campaign.disk import Disk, Fault, watching
+from tests.helpers import SyntheticEngine, tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
 
@@ -53,6 +59,36 @@ def test_repair_alone_makes_a_store_whole(store, pattern, damage):
     assert done.extracted <= 4
     assert verify(store).is_sound
     assert (again.root_digest, again.items_digest) == (snapshot.root_digest, snapshot.items_digest)
+
+
+@pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
+def test_a_probe_whose_picture_is_gone_is_given_up(store, photos, damage):
+    """Nobody can bring it back: the next snapshot does without, and the store is whole."""
+    probe = sorted(store.glob("probes/user-*"))[0]
+    key = probe.name.removeprefix("user-")
+    for path in photos.rglob("*.*"):
+        if image_key(path.read_bytes()) == key:
+            path.unlink()
+    extract.run(photos, store, backbone="digits", image_size=32)
+    snapshot = extract.open_store(store)
+    damage(probe)
+    done = repair(store)
+
+    assert (done.problems, done.todo, done.extracted) == ({}, "", 0)
+    assert verify(store).is_sound
+    assert extract.open_store(store).root_digest == snapshot.root_digest
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_what_a_disk_refused_to_read_once_is_not_set_aside(store, at):
+    """A read error is no damage: the first file that is read is store.json."""
+    before = tree(store)
+    with (
+        watching(Disk(before, fault=Fault(at, errno.EIO, for_good=False))),
+        contextlib.suppress(StoreError),
+    ):
+        repair(store)
+    assert {name: data for name, data in tree(store).items() if name in before} == before
 
 
 def test_a_sound_store_is_left_alone(store):
@@ -218,6 +254,50 @@ def test_what_no_run_can_bring_back_is_given_up_with_its_old_snapshot(store):
     flip(store / lost["shard"]["file"])
 
     assert repair(store).problems == {}
+
+
+def test_an_older_snapshot_whose_rows_came_back_with_other_bits_is_given_up(
+    store, picture, monkeypatch
+):
+    """Its record names the shard that was lost, to the byte; no run makes that one again."""
+    picture(store.with_name("photos") / "cats" / "new.png", seed=1)
+    options = {"backbone": "digits", "image_size": 32, "layers": ["last", "3"]}
+    extract.run(store.with_name("photos"), **options)
+    refs = [
+        {r.file for c in extract.open_store(store, n).record.columns for r in c.refs}
+        for n in (1, 2)
+    ]
+    flip(store / min(refs[0] & refs[1]))
+    last_bit = np.float32(1 + 2e-7)
+    call = SyntheticEngine.__call__
+    monkeypatch.setattr(
+        SyntheticEngine, "__call__", lambda self, pixels: [f * last_bit for f in call(self, pixels)]
+    )
+    done = repair(store)
+
+    assert (done.problems, done.todo) == ({}, "")
+    assert 0 < done.extracted <= 4  # and not once more for the older snapshot
+    assert verify(store).is_sound
+    assert "snapshots/000001.json" in done.moved
+    assert len(extract.open_store(store).load(None, "last:avg").X) == 14
+
+
+def test_an_old_snapshot_that_the_disk_refuses_to_read_is_an_error(store, picture, monkeypatch):
+    """It may name what no run brings back: passed over, it would be left, the cause unsaid."""
+    photos = store.with_name("photos")
+    picture(photos / "cats" / "new.png", seed=99)
+    extract.run(photos, backbone="digits", image_size=32, layers=["last", "3"])
+    before, read = tree(store), Snapshots.read
+
+    def refuse(self, number):
+        if number == 1:
+            raise OSError(errno.EIO, "Input/output error", str(store / "snapshots/000001.json"))
+        return read(self, number)
+
+    monkeypatch.setattr(Snapshots, "read", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        set_aside(store, [])
+    assert tree(store) == before
 
 
 def test_what_is_no_store_is_one_line(tmp_path):

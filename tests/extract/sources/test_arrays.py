@@ -134,7 +134,7 @@ def test_a_bad_file_is_one_line(tmp_path, arrays, message):
     with pytest.raises(InputError) as caught:
         extract.run(tmp_path / "d.npz", backbone="digits")
     assert message in str(caught.value)
-    assert str(tmp_path / "d.npz") in str(caught.value)
+    assert str(caught.value).count(str(tmp_path / "d.npz")) == 1
     assert "\n" not in str(caught.value)
     assert tree(tmp_path) == before
 

@@ -93,11 +93,27 @@ def test_a_bad_split_is_one_line(prepared, name, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["no_such_data_set", "{folder}"])
-def test_what_is_nowhere_is_one_line(tfds, tmp_path, name):
-    with pytest.raises(InputError, match="cannot be had") as caught:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_data_set", "has no data set 'no_such_data_set', and no folder is called that."),
+        ("minst", "Did you mean .*tfds:mnist"),
+        ("{folder}", "cannot be had"),
+    ],
+)
+def test_what_is_nowhere_is_one_short_line(tfds, tmp_path, name, message):
+    with pytest.raises(InputError, match=message) as caught:
         list_images(f"tfds:{name.format(folder=tmp_path)}")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_tensorflow_is_imported_quietly(prepared, monkeypatch):
+    imported = []
+    monkeypatch.setattr("extract.sources.tfds.quiet_import", imported.append)
+    list_images(f"tfds:{prepared}")
+
+    assert imported == ["tensorflow"]
 
 
 def test_without_the_library_the_command_is_said(monkeypatch):

@@ -39,6 +39,30 @@ class ShardsContract:
         np.testing.assert_array_equal(shards.read(ref, 0, 6, out), ROWS)
         np.testing.assert_array_equal(shards.read(ref, 1, 4, out[:3]), ROWS[1:4])
 
+    @pytest.mark.parametrize("checked", [False, True])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize(
+        ("rows", "at"),
+        [([0, 1, 2, 3, 4, 5], [2, 0, 6, 1, 5, 3]), ([0, 2, 2, 5], [6, 0, 1, 3]), ([4], [0])],
+    )
+    def test_rising_rows_go_where_they_are_wanted(self, shards, rows, at, dtype, checked):
+        ref = shards.write("a" * 64, ROWS, GRID)
+        if checked:
+            shards.read(ref, 0, 6)
+        out = np.full((7, 3), -1, dtype)
+        expected = out.copy()
+        expected[at] = ROWS[rows]
+
+        shards.take(ref, np.array(rows), out, np.array(at))
+        np.testing.assert_array_equal(out, expected)
+
+    @pytest.mark.parametrize("rows", [[-1, 2], [3, 6]])
+    def test_rows_past_the_ends_cannot_be_taken(self, shards, rows):
+        ref = shards.write("a" * 64, ROWS, GRID)
+
+        with pytest.raises(IndexError, match="has rows 0 to 6"):
+            shards.take(ref, np.array(rows), np.zeros((2, 3)), np.arange(2))
+
     def test_the_callers_array_is_copied(self, shards):
         rows = ROWS.copy()
         ref = shards.write("a" * 64, rows, GRID)
@@ -56,6 +80,16 @@ class ShardsContract:
         first = shards.write("a" * 64, ROWS, GRID)
 
         assert shards.write("a" * 64, ROWS, GRID) == first
+
+    def test_other_rows_of_the_same_name_are_kept_beside_the_first(self, shards):
+        """Two machines may make one shard with other bits: each one's ref means its own rows."""
+        first = shards.write("a" * 64, ROWS, GRID)
+        second = shards.write("a" * 64, ROWS + 1, GRID)
+
+        np.testing.assert_array_equal(shards.read(first, 0, 6), ROWS)
+        np.testing.assert_array_equal(shards.read(second, 0, 6), ROWS + 1)
+        assert shards.write("a" * 64, ROWS, GRID) == first
+        assert shards.write("a" * 64, ROWS + 1, GRID) == second
 
     def test_the_ref_survives_json(self, shards):
         ref = shards.write("a" * 64, ROWS, GRID)

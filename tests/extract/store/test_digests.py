@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from extract.recipe import Column
 from extract.store.commits import Commit, RowFacts, root_digest, root_line, root_of
+from extract.store.item_tables import items_digest
 from extract.store.shards import ShardRef
-from extract.store.snapshots import items_digest
 
 columns = [Column(operation=n, layer=str(n), pooling="avg") for n in (3, 12)]
 keys = st.sampled_from([hashlib.sha256(bytes([n])).hexdigest() for n in range(12)])

@@ -1,6 +1,7 @@
 """HDF5 shards: the same rows give the same bytes, and any h5py reads them."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -48,3 +49,14 @@ def test_another_shape_is_an_error():
 
     with pytest.raises(DamagedStoreError, match=r"\(4, 3\).*expected.*\(5, 3\)"):
         HDF5Format().decode(data, 5, grid_of(rows))
+
+
+def test_several_threads_encode_at_once():
+    """HDF5 knows files by name, those in memory too: two of one name at once are an error."""
+    rows = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    grid = Grid.of((6,), "float32")
+    expected = HDF5Format().encode(rows, grid)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: HDF5Format().encode(rows, grid), range(200)))
+
+    assert all(one == expected for one in found)

@@ -11,7 +11,7 @@ from extract.errors import InputError
 from extract.recipe import Column
 from extract.store.reader import gather
 from extract.store.shards import Grid, MemoryShards
-from extract.store.snapshots import SnapshotColumn
+from extract.store.snapshot_records import SnapshotColumn
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
 
@@ -74,7 +74,9 @@ def test_bad_items_are_dropped_kept_or_an_error(snapshot):
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_batches_are_what_load_returns_in_pieces(snapshot, batch_size, shuffle):
+@pytest.mark.parametrize("ahead", [1, 2000, 32 << 20])
+def test_batches_are_what_load_returns_in_pieces(snapshot, batch_size, shuffle, ahead, monkeypatch):
+    monkeypatch.setattr("extract.store.reader.READ_AHEAD", ahead)  # a row has 256 bytes
     whole = snapshot.load(None)
     pieces = list(snapshot.batches(None, batch_size, shuffle, seed=3))
     items = pa.concat_tables([piece.items for piece in pieces])

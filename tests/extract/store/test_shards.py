@@ -1,5 +1,11 @@
 """The reference and the two formats keep one contract, and files notice every kind of damage."""
 
+import itertools
+import os
+import re
+from dataclasses import replace
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +17,7 @@ from extract.store.files import LocalFiles
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.header import FOLDERS
 from extract.store.shards import Grid, MemoryShards
+from extract.store.strangers import SHARD_NAME
 from extract.store.zarr_shards import ZarrFormat
 from tests.extract.store.shards_contract import GRID, ROWS, ShardsContract
 from tests.simulated import SimulatedFiles
@@ -119,14 +126,63 @@ def test_a_shard_that_changes_after_its_check_is_checked_again(written):
         shards.read(ref, 0, 1)
 
 
-def test_a_file_in_the_way_is_set_aside_not_trusted(written):
-    """Exists does not mean correct: a torn file under the final name is replaced, and kept."""
+@pytest.mark.parametrize("in_the_way", [1, 2])
+def test_a_file_in_the_way_is_neither_trusted_nor_touched(written, in_the_way):
+    """Exists does not mean correct; and what is there may be a file that another is writing."""
     files, shards, ref = written
-    (files.root / ref.file).write_bytes(b"torn")
+    torn = set()
+    for _ in range(in_the_way):
+        torn.add(shards.write("a" * 64, ROWS, GRID).file)
+        for name in torn:
+            (files.root / name).write_bytes(b"torn")
+    found = shards.write("a" * 64, ROWS, GRID)
 
-    assert shards.write("a" * 64, ROWS, GRID) == ref
-    np.testing.assert_array_equal(shards.read(ref, 0, 6), ROWS)
-    assert [p.read_bytes() for p in (files.root / "damaged").iterdir()] == [b"torn"]
+    assert replace(found, file=ref.file) == ref
+    assert len(torn) == in_the_way
+    assert found.file not in torn
+    assert re.fullmatch(SHARD_NAME, found.file.removeprefix("shards/"))
+    np.testing.assert_array_equal(shards.read(found, 0, 6), ROWS)
+    assert {(files.root / name).read_bytes() for name in torn} == {b"torn"}
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_written_again(written, monkeypatch):
+    _, shards, _ = written
+    read = LocalFiles.read
+
+    def gone(self, name):
+        (self.root / name).unlink()
+        return read(self, name)
+
+    monkeypatch.setattr(LocalFiles, "read", gone)
+    found = shards.write("a" * 64, ROWS, GRID)
+
+    np.testing.assert_array_equal(shards.read(found, 0, 6), ROWS)
+
+
+@pytest.mark.parametrize("form", [ZarrFormat, HDF5Format], ids=["zarr", "hdf5"])
+def test_no_interleaving_of_two_writers_takes_a_good_shard_away(form):
+    """Before each change of the one, the other writes all of its own; a torn file is in the way."""
+    for moment in itertools.count():
+        files = SimulatedFiles()
+        ref = FileShards(files, [form()]).write("a" * 64, ROWS, GRID)
+        files.now[ref.file].data = b"torn"
+        theirs = []
+        change, left = files._change, iter(range(moment))
+
+        def beside(change=change, left=left, files=files, theirs=theirs):
+            if next(left, None) is None and not theirs:
+                theirs.append(None)
+                theirs[0] = FileShards(files, [form()]).write("a" * 64, ROWS + 1, GRID)
+            change()
+
+        files._change = beside
+        ours = FileShards(files, [form()]).write("a" * 64, ROWS, GRID)
+        np.testing.assert_array_equal(FileShards(files, [form()]).read(ours, 0, 6), ROWS)
+        if not theirs:
+            break
+        np.testing.assert_array_equal(FileShards(files, [form()]).read(theirs[0], 0, 6), ROWS + 1)
+
+    assert moment > 3
 
 
 def test_nothing_is_left_in_tmp(written):
@@ -151,3 +207,21 @@ def test_shards_are_bounded_in_rows_and_bytes(row_shape, dtype, expected):
     grid = Grid.of(row_shape, dtype)
 
     assert (grid.shard_rows, grid.chunk_rows) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="this system reads buffer by buffer")
+@given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=8), most=st.integers(1, 7))
+@settings(max_examples=40)
+def test_a_read_that_stops_early_goes_on(tmp_path_factory, sizes, most):
+    """Linux ends one call at 2 GiB; here at a few bytes."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "f").write_bytes(bytes(range(60)))
+    preadv = os.preadv
+
+    def few(descriptor, buffers, offset):
+        return preadv(descriptor, [next(filter(len, buffers), buffers[0])[:most]], offset)
+
+    buffers = [memoryview(bytearray(size)) for size in sizes]
+    with mock.patch("os.preadv", few):
+        assert LocalFiles(folder).read_into("f", [(7, buffers)]) == sum(sizes)
+    assert b"".join(buffers) == bytes(range(7, 7 + sum(sizes)))

@@ -10,7 +10,8 @@ import extract
 from extract.errors import DamagedStoreError, StaleStoreError, StoreError, StoreFormatError
 from extract.reading import image_key
 from extract.recipe import digest_json
-from extract.store.verify import set_aside, verify
+from extract.store.setting_aside import set_aside
+from extract.store.verify import verify
 from tests.helpers import tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -75,6 +76,15 @@ def test_every_altered_file_is_named(store, pattern, damage):
     damage(path)
 
     assert path.relative_to(store).as_posix() in verify(store).problems
+
+
+def test_a_problem_is_told_without_its_file_and_its_cure(store):
+    """Both stand beside it: the one before it, the other once at the end of all problems."""
+    path = one(store, "shards/*.zshard")
+    flip(path)
+    name = path.relative_to(store).as_posix()
+
+    assert verify(store).problems == {name: "was altered: its SHA-256 does not fit"}
 
 
 @pytest.mark.parametrize("pattern", FILES[1:])
