@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from extract.places import beside
 from extract.splits import SPLITS
 from extract.store.reader import Snapshot, open_store
 from heads.album import Album
-from heads.audit_table import COLUMNS, csv_bytes
+from heads.audit_table import csv_bytes, is_table
 from heads.auditing import KINDS, SMALL, Audit, audit
 from heads.duplicates import SIMILARITY
 from heads.errors import HeadError
@@ -50,6 +51,7 @@ def write_audit(
     out: str | Path | None = None,
     *,
     columns: Sequence[str] = (),
+    label: str | None = None,
     similarity: float = SIMILARITY,
     images: str | Path | None = None,
     seed: int = 0,
@@ -61,6 +63,7 @@ def write_audit(
         out: The page; photos.audit.html beside photos.features by default. The table is beside
             it, as .csv, and is replaced.
         columns: As `audit` takes them.
+        label: Likewise.
         similarity: Likewise.
         seed: Likewise.
         images: Where the images are now, if not where they were.
@@ -70,15 +73,15 @@ def write_audit(
         StoreError: If the store cannot be opened.
     """
     begin = time.perf_counter()
-    store = Path(store)
     if out is None:
-        out = store.with_name(store.name.removesuffix(".features") + ".audit.html")
+        near = beside(store)
+        out = near.with_name(near.name.removesuffix(".features") + ".audit.html")
     out = Path(out)
     table = out.with_suffix(".csv")
     check_place(out, "audit")
     _check_table(table)
     snapshot = open_store(store)
-    found = audit(snapshot, columns=columns, similarity=similarity, seed=seed)
+    found = audit(snapshot, columns=columns, label=label, similarity=similarity, seed=seed)
     album = Album(snapshot, None if images is None else str(images))
     try:
         publish_file(table, csv_bytes(found))
@@ -100,7 +103,7 @@ def write_audit(
 
 
 def _check_table(path: Path) -> None:
-    if path.exists() and not beginning(path).startswith(",".join(COLUMNS).encode()):
+    if path.exists() and not is_table(beginning(path)):
         raise HeadError(f"{path} is something else than an audit's table. Give another --out")
 
 
@@ -113,7 +116,8 @@ def _values(
             ("store", f"{snapshot.path}, snapshot {snapshot.number}"),
             ("root digest", f"{snapshot.root_digest[:16]}…"),
             ("images", f"{len(found.items):,} with features"),
-            ("table", f"{table.name}: correct it, then python -m extract relabel takes it back"),
+            ("labels", f"column {found.label_column!r}"),
+            ("table", f"{table.name}: {_taken_back(found)}"),
         ],
         "summary": Table(
             "Findings",
@@ -133,6 +137,14 @@ def _values(
         "shown": SHOWN,
         "album": album,
     }
+
+
+def _taken_back(found: Audit) -> str:
+    if found.label_column == "label":
+        return "correct it, then python -m extract relabel takes it back"
+    return (
+        "python -m extract relabel takes its groups; correct labels where the store has them from"
+    )
 
 
 def _side(found: Audit, index: int, picture: str | None) -> Mapping[str, Any]:

@@ -4,15 +4,16 @@
 
 `extract relabel` takes it back. Correct the column `label`, or take `suggested_label` over; items
 that leak between splits have a common `group` already, which will bring them into one split.
+Labels of another column of the items are under "label of COLUMN", and stay as they are.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from extract.csv_cells import TextWriter
 from heads.auditing import Audit
 
 COLUMNS = (
@@ -43,8 +44,8 @@ def csv_bytes(audit: Audit) -> bytes:
     lines = _lines(audit)
     items = audit.items.select(["path", "label", "group", "split"]).to_pylist()
     sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = TextWriter(sink)
+    writer.writerow(COLUMNS if audit.label_column == "label" else _other(audit.label_column))
     for index in sorted(lines):
         item, line = items[index], lines[index]
         writer.writerow(
@@ -61,6 +62,17 @@ def csv_bytes(audit: Audit) -> bytes:
             ]
         )
     return sink.getvalue().encode()
+
+
+def is_table(beginning: bytes) -> bool:
+    """Whether a file that begins so is such a table."""
+    first, _, rest = (",".join(COLUMNS)).partition("label")
+    line = beginning.partition(b"\n")[0].rstrip(b"\r")
+    return line.startswith(f"{first}label".encode()) and line.endswith(rest.encode())
+
+
+def _other(column: str) -> tuple[str, ...]:
+    return tuple(f"label of {column}" if name == "label" else name for name in COLUMNS)
 
 
 def _lines(audit: Audit) -> dict[int, _Line]:

@@ -24,6 +24,7 @@ from heads.errors import HeadError
 from heads.label_errors import Doubts, doubt, out_of_fold
 from heads.novelty import distances, moments
 from heads.shift import FEWEST, Shift, shift
+from heads.targets import Target, class_target, no_classes, texts
 
 KINDS = {
     "leakage": "pairs of nearly the same image in two splits, which makes numbers too good",
@@ -74,6 +75,8 @@ class Audit:
     """Class → split → images."""
     shifts: tuple[Shift, ...]
     notes: tuple[str, ...]
+    label_column: str = "label"
+    """Column of the store's items that labels are from; in `items` they are "label"."""
 
     def pairs_of(self, kind: str) -> list[Pair]:
         """Return the pairs of one kind."""
@@ -108,6 +111,7 @@ def audit(
     store: str | Path | Snapshot,
     *,
     columns: Sequence[str] = (),
+    label: str | None = None,
     similarity: float = SIMILARITY,
     seed: int = 0,
 ) -> Audit:
@@ -116,6 +120,7 @@ def audit(
     Args:
         store: Its folder, or a snapshot that is open already. It needs no labels.
         columns: Columns to look at; not needed where the store has one.
+        label: Column of the items that says the class of each; "label" by default.
         similarity: How alike a pair is at least, up to 1; see `heads.duplicates`.
         seed: Draws folds.
 
@@ -127,9 +132,15 @@ def audit(
     if not 0 < similarity <= 1:
         raise HeadError(f"--similarity is above 0 and at most 1. Received: {similarity}")
     snapshot = store if isinstance(store, Snapshot) else open_store(store)
+    learned = class_target(snapshot.items, label, snapshot.path)
     data = side_by_side(
         [snapshot.load(None, column.name) for column in chosen_columns(snapshot, columns)]
     )
+    classes = snapshot.classes
+    if learned is not None:
+        data, classes = _labeled_by(learned, data), learned.names
+    if other := no_classes(classes, 0 if data.y is None else int((data.y >= 0).sum())):
+        data, classes = Data(data.X, None, data.items), ()
     if len(data) < 2:
         raise HeadError(f"{snapshot.path} has {len(data)} images with features; an audit needs two")
     rows = _Rows(data)
@@ -139,7 +150,7 @@ def audit(
         (*_copies(rows), *_near(rows, found.first, found.second, found.similarity)),
         key=lambda pair: (-pair.similarity, pair.first, pair.second),
     )
-    doubts, notes = _doubts(rows, clusters, seed)
+    doubts, notes = (None, (other,)) if other else _doubts(rows, clusters, seed)
     distance = _distance(rows)
     return Audit(
         store=str(snapshot.path),
@@ -147,13 +158,21 @@ def audit(
         items=data.items,
         pairs=tuple(pairs),
         doubts=doubts,
-        classes=snapshot.classes,
+        classes=classes,
         distance=distance,
         outliers=_far_out(distance),
-        sizes=_sizes(data, snapshot.classes),
+        sizes=_sizes(data, classes),
         shifts=tuple(_shifts(rows, clusters, seed)),
         notes=notes,
+        label_column="label" if learned is None else learned.columns[0],
     )
+
+
+def _labeled_by(target: Target, data: Data) -> Data:
+    """Return rows with codes of another column, whose names take the place of "label"."""
+    names = pa.array(texts(data.items, target.columns[0]), pa.string())
+    items = data.items.set_column(data.items.column_names.index("label"), "label", names)
+    return Data(data.X, target.of(data.items), items)
 
 
 class _Rows:

@@ -42,15 +42,23 @@ def lines(
             axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
     if log:
         axes.set_xscale("log")
+    elif all(float(place).is_integer() for points in series.values() for place, _ in points):
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # no half an epoch
     return _finish(figure, axes, legend=len(series) > 1)
 
 
-def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
+def reliability(
+    bins: Mapping[str, Sequence[tuple[float, float, int]]],
+    x: str = "probability of the label that is given",
+    y: str = "share that is right",
+) -> str:
     """Return a reliability diagram: for each name, (mean confidence, accuracy, rows) of bins.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
-    figure, axes = _figure("probability of the label that is given", "share that is right")
+    figure, axes = _figure(x, y)
     axes.plot([0, 1], [0, 1], color="#8c959f", linestyle="--", linewidth=1)
     most = max((rows for found in bins.values() for *_, rows in found), default=1)
     for color, (name, found) in zip(_colors(len(bins)), bins.items(), strict=True):
@@ -60,6 +68,16 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     return _finish(figure, axes, legend=len(bins) > 1)
+
+
+def scatter(true: np.ndarray, found: np.ndarray, name: str) -> str:
+    """Return what was predicted against what is true, both (n,), beside the line of no error."""
+    figure, axes = _figure(f"{name}, true", f"{name}, predicted")
+    ends = [float(min(true.min(), found.min())), float(max(true.max(), found.max()))]
+    axes.plot(ends, ends, color="#8c959f", linestyle="--", linewidth=1)
+    # Thousands of points as paths would be most of the page.
+    axes.scatter(true, found, s=10, color=COLORS[0], alpha=0.5, linewidths=0, rasterized=True)
+    return _finish(figure, axes, legend=False)
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Any]:

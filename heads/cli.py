@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from extract import console
+from extract.cli_options import Json
 from extract.console import Screen
+from extract.places import place
 from heads import cli_pages, cli_training
-from heads.cli_options import Json, ModelPath, ModelStore, Split, Weights
+from heads.cli_options import ModelPath, ModelStore, Split, Weights
 
 if TYPE_CHECKING:
     from heads.evaluation import Evaluation
@@ -55,8 +57,12 @@ def evaluate(
         bool, typer.Option("--tta", help="Mean over the cached views of each image.")
     ] = False,
     images: Annotated[
-        Path | None,
-        typer.Option(help="Where the store's images are now, for a fine-tuned model."),
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=place,
+            help="Where the store's images are now, for a fine-tuned model.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -98,20 +104,24 @@ def _near(path: str) -> str:
 def predict(
     model: ModelPath,
     images: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="IMAGES",
+            parser=place,
             help="A folder of images, or one image; or a .csv, .parquet, .npz, .npy, .zip or .tar "
-            "file, tfds:NAME or hf:NAME.",
+            "file, tfds:NAME or hf:NAME. Folders and tables may be s3://, gs:// or az://.",
         ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The table. (default: predictions.csv beside IMAGES)")
     ] = None,
     root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--images", metavar="DIR", help="Folder of a table's paths. (default: the table's own)"
+            "--images",
+            metavar="DIR",
+            parser=place,
+            help="Folder of a table's paths. (default: the table's own)",
         ),
     ] = None,
     top_k: Annotated[int, typer.Option(help="Likeliest classes per image.")] = 3,
@@ -148,6 +158,7 @@ def predict(
     screen.table(["label", "images"], [[name, count] for name, count in found.labels.items()])
     if found.rejected:
         screen.say(f"{found.rejected:,} images are more novel than {reject} and have no label")
+    screen.next("heads", "report", model)
     screen.finish(asdict(found))
 
 
@@ -176,9 +187,10 @@ def export(
     screen.say(f"{found.out}: {found.format}, {console.size(found.bytes)}")
     screen.say(
         f"Opened again and compared on {found.probes} pictures: features differ by "
-        f"{found.features:.1e} relative, probabilities by {found.probabilities:.1e}"
+        f"{found.features:.1e} relative, predictions by {found.probabilities:.1e}"
     )
     screen.say(f"The report is {found.parity}")
+    screen.next("heads", "pack", model)
     screen.finish(asdict(found))
 
 

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
+from extract.places import place
+
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Such as photos.head.")]
 ModelStore = Annotated[
-    Path | None,
-    typer.Argument(metavar="[STORE]", help="Default: the store that it was trained on."),
+    str | None,
+    typer.Argument(
+        metavar="[STORE]", parser=place, help="Default: the store that it was trained on."
+    ),
 ]
 ModelOut = Annotated[
     Path | None,
@@ -21,6 +24,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(help="Column to train on; several stand side by side. (default: the only)"),
 ]
+Label = Annotated[str | None, typer.Option(help="Column of labels of the items. (default: label)")]
 ClassWeight = Annotated[str | None, typer.Option(help="balanced: every class weighs the same.")]
 Split = Annotated[
     str | None,
@@ -31,4 +35,3 @@ Weights = Annotated[
     str | None,
     typer.Option(help="Where the backbone's weights file is now, if it was moved."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from extract import console
+from extract.cli_options import Json, Store
 from extract.console import Screen
-from heads.cli_options import Json, ModelPath, ModelStore, Seed, Split, Store
+from extract.places import place
+from heads.cli_options import Label, ModelPath, ModelStore, Seed, Split
 from heads.errors import HeadError
 
 app = typer.Typer()
@@ -20,8 +22,13 @@ FOUND = 3
 KINDS = ("leakage", "conflict", "duplicate", "label", "outlier", "small-class", "shift")
 
 Images = Annotated[
-    Path | None,
-    typer.Option("--images", metavar="FOLDER", help="Where the images are now, if they moved."),
+    str | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        parser=place,
+        help="Where the images are now, if they moved.",
+    ),
 ]
 
 
@@ -70,6 +77,7 @@ def audit(
     column: Annotated[
         list[str] | None, typer.Option(help="Column to look at. (default: the only)")
     ] = None,
+    label: Label = None,
     similarity: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="How alike a pair is at least. (default: 0.82)"),
@@ -96,6 +104,7 @@ def audit(
         store,
         out,
         columns=column or (),
+        label=label,
         similarity=SIMILARITY if similarity is None else similarity,
         images=images,
         seed=seed,
@@ -108,7 +117,10 @@ def audit(
         [[kind, count, MEANINGS[kind]] for kind, count in found.counts.items()],
     )
     screen.say(f"{found.images:,} images, {found.seconds:.1f} s; the page is {found.out}")
-    screen.say(f"Correct the table {found.table}, and take it back:")
+    if label in (None, "label"):
+        screen.say(f"Correct the table {found.table}, and take it back:")
+    else:
+        screen.say(f"{found.table} brings leaking images into one split; {label!r} stays as it is:")
     screen.next("extract", "relabel", store, found.table)
     screen.finish(asdict(found))
     failed = [kind for kind in fail_on or () if found.counts[kind]]

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from extract import console
+from extract.cli_options import Json, Store
 from extract.collector import paused
 from extract.console import Screen
-from heads.cli_options import ClassWeight, Columns, Json, ModelOut, Seed, Store
+from extract.places import beside
+from heads.cli_options import ClassWeight, Columns, Label, ModelOut, Seed
 
 if TYPE_CHECKING:
     from heads.evaluation import Evaluation
@@ -39,10 +41,14 @@ def fit(
     multilabel: Annotated[
         bool,
         typer.Option(
-            "--multilabel", help="Labels do not exclude each other: cat|indoor, or several columns."
+            "--multilabel",
+            help="Labels do not exclude each other: cat|indoor, or several columns; by logistic, "
+            "ridge, linear or mlp.",
         ),
     ] = False,
-    regression: Annotated[bool, typer.Option("--regression", help="Labels are numbers.")] = False,
+    regression: Annotated[
+        bool, typer.Option("--regression", help="Labels are numbers; by ridge, linear or mlp.")
+    ] = False,
     label: Annotated[
         list[str] | None,
         typer.Option(help="Column of labels; of several, each gets a head. (default: label)"),
@@ -68,7 +74,7 @@ def fit(
     if multilabel and regression:
         raise HeadError("Labels are numbers or names: give --multilabel or --regression")
     task = "multilabel" if multilabel else "regression" if regression else "classification"
-    labels = label or []
+    labels = list(dict.fromkeys(label or []))
     with console.ProgressReporter() as reporter:
         options: dict[str, Any] = {
             "estimator": estimator,
@@ -117,6 +123,7 @@ def sweep(
     ] = None,
     epochs: Annotated[int, typer.Option(help="Most epochs of a linear head.")] = 30,
     class_weight: ClassWeight = None,
+    label: Label = None,
     json: Json = False,
 ) -> None:
     """Train many heads at once; validation rows choose one, test rows are read once, at the end.
@@ -142,6 +149,7 @@ def sweep(
             grid=grid,
             epochs=epochs,
             class_weight=class_weight,
+            label=label,
             reporter=reporter,
             on_epoch=reporter.line,
         )
@@ -170,6 +178,7 @@ def few_shot(
     ] = None,
     draws: Annotated[int, typer.Option(help="How often the images are drawn.")] = 10,
     column: Columns = None,
+    label: Label = None,
     seed: Annotated[int, typer.Option(help="Decides the draws.")] = 0,
     json: Json = False,
 ) -> None:
@@ -181,12 +190,14 @@ def few_shot(
     from heads.learning_curve import few_shot as curve_of
 
     given = None if shots is None else [int(k) for k in numbers("--shots", shots, (1, 2, 5))]
-    plot = out or store.with_name(store.name.removesuffix(".features") + ".few-shot.png")
+    near = beside(store)
+    plot = out or near.with_name(near.name.removesuffix(".features") + ".few-shot.png")
     with console.ProgressReporter() as reporter:
         found = curve_of(
             store,
             plot,
             columns=column or [],
+            label=label,
             shots=given,
             draws=draws,
             seed=seed,
@@ -207,7 +218,7 @@ def few_shot(
     )
     screen.say(found.verdict)
     screen.say(f"{found.plot}: the plot")
-    screen.next("heads", "fit", store)
+    screen.next("heads", "fit", store, *(["--label", label] if label else []))
     screen.finish({**asdict(found), "plot": str(found.plot)})
 
 
@@ -299,7 +310,6 @@ def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> 
             f"accuracy on {test.rows:,} test rows, read once: {test.report.accuracy:.4f} "
             f"({low:.4f} to {high:.4f})"
         )
-    screen.say(
-        f"{model.settings['seconds']:.1f} s; temperature {model.temperature:.2f}; {test_rows}"
-    )
+    sure = "" if model.task == "regression" else f"temperature {model.temperature:.2f}; "
+    screen.say(f"{model.settings['seconds']:.1f} s; {sure}{test_rows}")
     screen.next("heads", "evaluate", model.path)

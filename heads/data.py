@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from extract.places import resolved
 from extract.recipe import Column
 from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
@@ -49,7 +50,7 @@ class Source:
         snapshot = self.snapshot
         return {
             "store": {
-                "path": str(Path(snapshot.path).resolve()),
+                "path": resolved(snapshot.path),
                 "snapshot": snapshot.number,
                 "root_digest": snapshot.root_digest,
                 "items_digest": snapshot.items_digest,
@@ -201,6 +202,8 @@ def open_source(
         InputError: If there is no such column.
     """
     opened = opened_snapshot(store, snapshot)
+    if opened.record.part is not None:
+        raise HeadError(opened.part_of_what)
     if target is None and not opened.classes:
         raise HeadError(
             f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "

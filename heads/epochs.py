@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from heads.aims import judge, last_bias
 from heads.augmenting import Augmentation, augmented, blurred
 from heads.errors import HeadError
 from heads.keras_stack import Stack, Trainer, borrowed
@@ -24,23 +25,20 @@ from heads.scoring import Dense
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
 
-ROWS = 4096
-"""Rows that NumPy computes at once, so that no copy of all of them is made."""
-
 # What a draw is for. Each has a generator of its own, so that views do not change the order.
 _KERNELS, _ORDER, _VIEWS, _AUGMENT = range(4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Rows with their classes."""
+    """Rows with what they are trained for."""
 
     X: np.ndarray
     """(n, d) float32 or float64."""
     codes: np.ndarray
-    """(n,) int, the class of each row."""
+    """(n,) int, the class of each row; or (n, outputs) labels or numbers, see `heads.aims`."""
     weights: np.ndarray
-    """(n,) float64, mean 1."""
+    """Of rows, or of each output of them: the shape of `codes`, float64, mean 1."""
     views: np.ndarray | None = None
     """(K, n, d): versions of the same rows, of which each epoch takes one per row; or None."""
 
@@ -153,7 +151,7 @@ def _see_all(trainer: Trainer, rows: Rows, scaling: Scaling, epochs: Epochs, epo
             trainer.step(scaling(x), codes, weights)
             continue
         x = scaling(augmented(epochs.augment, x, epochs.channels or x.shape[1], draws))
-        targets = np.eye(int(rows.codes.max()) + 1)[codes]
+        targets = np.eye(int(rows.codes.max()) + 1)[codes] if codes.ndim == 1 else codes
         trainer.step(*blurred(epochs.augment, x, targets, draws), weights)
 
 
@@ -163,8 +161,8 @@ def _outcome(
     """Return the head as it is now, and what rows say of it."""
     with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
         head = scaling.fold(*trainer.weights(), stack.activation)
-        loss, accuracy = judge(head, rows, stack.label_smoothing)
-        held_out = judge(head, validation, stack.label_smoothing) if validation else (None, None)
+        loss, accuracy = judge(stack, head, rows)
+        held_out = judge(stack, head, validation) if validation else (None, None)
     return head, {
         "loss": loss,
         "accuracy": accuracy,
@@ -191,7 +189,7 @@ def batches(
     others, so that its loss is the mean over those that are left: one shape is traced, not two.
 
     Args:
-        weights: (n,) weight of each row.
+        weights: (n,) weight of each row, or (n, outputs).
         batch_size: Rows of a batch; n where there are fewer.
         seed: Decides the order, with the epoch.
         epoch: From 1.
@@ -225,28 +223,4 @@ def _first_weights(
         random.uniform(-1, 1, shape) * math.sqrt(6 / sum(shape)) for shape in stack.shapes[:-1]
     ]
     biases = [np.zeros(units) for units in stack.hidden]
-    classes = max(stack.outputs, 2)
-    share = np.bincount(rows.codes, rows.weights, classes) / len(rows)
-    share = (1 - stack.label_smoothing) * share + stack.label_smoothing / classes
-    logits = np.log(np.maximum(share, 1e-9))  # a class may have the weight 0
-    last = logits[1:] - logits[0] if classes != stack.outputs else logits
-    return [*kernels, np.zeros(stack.shapes[-1])], [*biases, last]
-
-
-def judge(head: Dense, rows: Rows, label_smoothing: float) -> tuple[float, float]:
-    """Return (loss, accuracy): weighted mean cross-entropy in nats, and the share that is right.
-
-    A smoothed label has 1 - s of its weight on its own class, and s spread over all of them.
-    """
-    losses, right = np.empty(len(rows)), 0
-    for start in range(0, len(rows), ROWS):
-        part = slice(start, start + ROWS)
-        logits = head.logits(rows.X[part]).astype(np.float64)
-        codes = rows.codes[part, None]
-        peak = logits.max(axis=1, keepdims=True)
-        log_sum = peak[:, 0] + np.log(np.exp(logits - peak).sum(axis=1))
-        true = np.take_along_axis(logits, codes, axis=1)[:, 0]
-        spread = logits.mean(axis=1)
-        losses[part] = log_sum - (1 - label_smoothing) * true - label_smoothing * spread
-        right += int((logits.argmax(axis=1) == codes[:, 0]).sum())
-    return float(np.average(losses, weights=rows.weights)), right / len(rows)
+    return [*kernels, np.zeros(stack.shapes[-1])], [*biases, last_bias(stack, rows)]

@@ -200,7 +200,8 @@ def _parameter(name: str, key: str, known: Mapping[str, Any]) -> str:
         return key
     if ALIASES.get(key) in known:
         return ALIASES[key]
-    plain = {known_key.lower(): known_key for known_key in known}
+    words = [*known, *(alias for alias, meant in ALIASES.items() if meant in known)]
+    plain = {word.lower(): word for word in words}
     near = [plain[match] for match in difflib.get_close_matches(key.lower(), plain, 1, 0.6)]
     hint = f"Is it {near[0]}? " if near else ""
     takes = f"It takes: {', '.join(known)}" if known else "It takes none"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from extract.places import bucket_url
 from extract.store import header
 from extract.store.reader import Data, Snapshot, open_store
 from heads.data import Source, open_source
@@ -20,7 +21,8 @@ from heads.errors import HeadError
 from heads.metrics import Report, measure
 from heads.model import Model, load
 from heads.targets import target_of
-from heads.task_metrics import TaskReport, judge
+from heads.task_metrics import TaskReport, compare
+from heads.task_views import matched
 
 MATRIX = 12
 """Most classes whose confusion is printed as a matrix; of more, the pairs that are confused."""
@@ -104,7 +106,8 @@ def evaluate(
         split: "train", "validation" or "test"; by default test rows, and where there are none,
             validation rows.
         snapshot: Number of a snapshot of the store; the newest by default.
-        tta: Probabilities are means over every cached view of an image (test-time augmentation).
+        tta: Probabilities, or numbers, are means over every cached view of an image (test-time
+            augmentation).
         images: Where the store's images are now, if they are not where they were; only a
             fine-tuned model needs them, because no store has its features.
 
@@ -129,7 +132,7 @@ def evaluate(
             probabilities = _mean_over_views(model, source, split)
         report: Any = measure(probabilities, codes, model.classes)
     else:
-        report = _judge(model, source, split)
+        report = _judge(model, source, split, tta)
     left_out = source.left_out(split)
     return Evaluation(
         report=report,
@@ -142,12 +145,14 @@ def evaluate(
     )
 
 
-def find_store(model: Model) -> Path:
+def find_store(model: Model) -> Path | str:
     """Return the store that a model was trained on: where it was, else beside the model.
 
     Raises:
         HeadError: If it is in neither place.
     """
+    if url := bucket_url(model.store["path"]):
+        return url
     was = Path(model.store["path"])
     places = [was] if model.path is None else [was, model.path.resolve().parent / was.name]
     for place in places:
@@ -174,25 +179,18 @@ def open_for(model: Model, snapshot: Snapshot) -> Source:
     return open_source(snapshot, columns, target=target)
 
 
-def _judge(model: Model, source: Source, split: str) -> TaskReport:
+def _judge(model: Model, source: Source, split: str, tta: bool) -> TaskReport:
     """Judge a multilabel head or a regressor; labels are matched by name."""
-    places = {name: place for place, name in enumerate(model.classes)}
-    if unknown := [name for name in source.classes if name not in places]:
+    if unknown := [name for name in source.classes if name not in model.classes]:
         raise _unknown_class(model, source, unknown[0])
-    logits, truth = [], []
-    for block in source.blocks(split):
-        y = np.zeros((len(block), len(model.classes)))
-        y[:, [places[name] for name in source.classes]] = block.y
-        logits.append(model.logits(block.X))
-        truth.append(y)
-    return judge(
-        model.task,
-        np.concatenate(logits),
-        np.concatenate(truth),
-        model.classes,
-        model.temperature,
-        model.thresholds,
-    )
+    rows = [
+        (model.predict_proba(block.X), matched(model, source, np.asarray(block.y)))
+        for block in source.blocks(split)
+    ]
+    found, truth = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    if tta:
+        found = _mean_over_views(model, source, split)
+    return compare(model.task, found, truth, model.classes, model.thresholds)
 
 
 def _default_split(source: Source) -> str:
@@ -234,16 +232,16 @@ def _check_views(model: Model, source: Source) -> None:
             f"--tta takes the mean over cached views, and {path} has views of its frozen backbone, "
             f"not of a fine-tuned one. Leave --tta out"
         )
-    if model.task != "classification" or len(source.views) < 2:
+    if len(source.views) < 2:
         raise HeadError(
-            f"--tta takes the mean over cached views of a classifier's images, and {path} has "
-            f"{len(source.views)} of the model's columns, for a {model.task} head. Leave --tta "
-            f"out, or extract views"
+            f"--tta takes the mean over cached views, and {path} has none but the plain one of the "
+            f"model's columns. Leave --tta out, or extract views: python -m extract run IMAGES "
+            f"--store {path} --views 8 --augment flip"
         )
 
 
 def _mean_over_views(model: Model, source: Source, split: str) -> np.ndarray:
-    """Return probabilities (n, classes) float64, the mean over the views of each row."""
+    """Return what `predict_proba` does, the mean over the views of each row."""
     views = source.load_views(split)
     return np.mean([model.predict_proba(view) for view in views], axis=0)
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from extract.places import beside
 from extract.prepared import WEIGHTS_WORDS
 from extract.progress import Reporter, Silent
 from extract.recipe import one_of
@@ -107,7 +108,15 @@ def fit(
         reporter.note(note)
 
     if task != "classification":
-        fields = train_task(source, str(estimator), dict(settings or {}), class_weight, refit)
+        fields = train_task(
+            source,
+            str(estimator),
+            dict(settings or {}),
+            class_weight,
+            refit,
+            seed=seed,
+            on_epoch=on_epoch,
+        )
         facts = _settings(seed, class_weight, refit, start)
         return save(Model(**fields, **_origin(source), settings=facts), target)
     trained = train(source, estimator, dict(settings or {}), class_weight, seed, on_epoch=on_epoch)
@@ -138,20 +147,20 @@ def fit_columns(
         options: As `fit` takes them.
 
     Returns:
-        The models, saved, in the order of `labels`.
+        The models, saved, in the order of `labels`, one for each name.
 
     Raises:
         HeadError: If a column's name cannot be part of a folder's, or as `fit` does.
     """
     snapshot = _Remembering.of(opened_snapshot(store))
-    for name in labels:
+    for name in dict.fromkeys(labels):
         if any(sign in name for sign in "/\\\0"):
             raise HeadError(
                 f"Column {name!r} cannot be in the name of a folder. Train it alone: "
                 f"python -m heads fit {snapshot.path} --label {name!r} --out MODEL"
             )
     models = []
-    for name in labels:
+    for name in dict.fromkeys(labels):
         if out is None:
             place = default_model(snapshot.path)
             target = place.with_name(place.name.removesuffix(".head") + f".{name}.head")
@@ -206,12 +215,13 @@ def finish(
 ) -> Model:
     """Judge a trained head on validation rows, and save it as a model with its sweep."""
     model = _model(source, trained, _judge(source, trained), {**settings, "versions": _versions()})
-    return save(replace(model, sweep=sweep), target)
+    learned = model.label_columns if source.target is None else source.target.columns
+    return save(replace(model, sweep=sweep, label_columns=learned), target)
 
 
 def default_model(store: str | Path) -> Path:
-    """Return `photos.head` for `photos.features`."""
-    path = Path(store)
+    """Return `photos.head` for `photos.features`; in this folder for a store in a bucket."""
+    path = beside(store)
     return path.with_name(path.name.removesuffix(".features") + ".head")
 
 

@@ -1,7 +1,11 @@
 """Grids of heads, epoch by epoch: what falls behind is dropped, the best epoch of each is kept.
 
     lane        heads of one column and one seed: the same rows in the same order, one product
-    rung        after epochs 1, 2, 4, 8, 16 ... the better half of all heads goes on
+    rung        after epochs 1, 2, 4, 8, 16 ... the better half of all heads goes on, and of each
+                lane in the middle of the first epoch, when all of them still cost their share
+
+Rungs go by the log loss of validation rows: after few steps it tells heads apart better than the
+accuracy does, of which many have the same.
 
 Source: Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter
 Optimization, AISTATS 2016 (successive halving).
@@ -37,14 +41,14 @@ class Tried:
     """Mean over validation rows in nats, after the best epoch: the lowest of all epochs."""
     best_epoch: int = 0
     epochs: int = 0
-    """Epochs that it was trained."""
+    """Whole epochs that it was trained; 0 where it was dropped in the middle of the first."""
     dropped: bool = False
-    """Whether it fell behind and was stopped."""
+    """Whether it fell behind and was stopped; what its best epoch made of it may yet win."""
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """What is lower for the better head."""
-        return (-round(self.accuracy, 12), self.log_loss)
+    def rank(self) -> tuple[bool, float, float]:
+        """What is lower for the better head; one without a whole epoch is never the best."""
+        return (self.epochs == 0, -round(self.accuracy, 12), self.log_loss)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +100,7 @@ def train(
         if not running:
             break
         for lane in running:
-            lane.epoch(epoch)
+            lane.epoch(epoch, halve and epoch == 1)
         if halve and epoch & (epoch - 1) == 0:
             _drop(lanes)
         if on_epoch is not None:
@@ -120,12 +124,19 @@ class _Lane:
         self._kernels, self._biases = self.heads.kernels.copy(), self.heads.biases.copy()
         """Of every head, after its best epoch."""
 
-    def epoch(self, number: int) -> None:
-        """Train on every row once, judge, and let heads end that no longer get better."""
+    def epoch(self, number: int, halve: bool) -> None:
+        """Train on every row once, judge, and let heads end that no longer get better.
+
+        With `halve`, the worse half of the heads is stopped in the middle.
+        """
         table = self._table
         order = batch_order(len(table.X), self._seed, number)
+        starts = range(0, len(order), BATCH)
+        middle = starts[len(starts) // 2]
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number never wins
-            for start in range(0, len(order), BATCH):
+            for start in starts:
+                if halve and start == middle > 0:
+                    self._halve()
                 chosen = order[start : start + BATCH]
                 self.heads.step(table.X[chosen], table.codes[chosen], table.weights[chosen])
             accuracy, loss = self.heads.judge(table.X_judge, table.codes_judge)
@@ -144,6 +155,20 @@ class _Lane:
         self._kernels[..., self._running[better]] = self.heads.kernels[..., better]
         self._biases[..., self._running[better]] = self.heads.biases[..., better]
         self.keep([number - self.tried[i].best_epoch < PATIENCE for i in self._running])
+
+    def _halve(self) -> None:
+        accuracy, loss = self.heads.judge(self._table.X_judge, self._table.codes_judge)
+        order = np.argsort(np.nan_to_num(loss, nan=np.inf), kind="stable")
+        behind = order[max(FEWEST, (len(order) + 1) // 2) :]
+        for place in behind.tolist():
+            index = self._running[place]
+            self.tried[index] = replace(
+                self.tried[index],
+                accuracy=float(accuracy[place]),
+                log_loss=float(loss[place]),
+                dropped=True,
+            )
+        self.keep([place not in behind for place in range(len(order))])
 
     def keep(self, kept: Sequence[bool]) -> None:
         """Let only some of the running heads go on."""
@@ -167,7 +192,7 @@ class _Lane:
 def _drop(lanes: Sequence[_Lane]) -> None:
     """Stop the worse half of all heads that were not dropped yet."""
     left = [
-        (tried.rank, number, index)
+        (tried.log_loss, number, index)
         for number, lane in enumerate(lanes)
         for index, tried in enumerate(lane.tried)
         if not tried.dropped

@@ -16,6 +16,7 @@ from extract import pixels
 from extract.cores import num_cores
 from extract.errors import ImageError
 from extract.items import FILES, SCHEMES, Item
+from extract.places import beside, bucket_url, local_path
 from extract.reading import read_item
 from extract.stages import Stage
 from extract.store.reader import Data, Snapshot
@@ -36,12 +37,12 @@ def images_root(snapshot: Snapshot, images: str | Path | None = None) -> Path:
     Raises:
         HeadError: If it is in none of these places, or the images are no files of a folder.
     """
-    store, found_at = Path(snapshot.path).resolve(), snapshot.record.found_at
+    store, found_at = beside(snapshot.path).resolve(), snapshot.record.found_at
     was = found_at.get("folder") or found_at.get("images", "")
-    beside = [store.with_suffix("")]
+    near = [store.with_suffix("")]
     if was:
-        beside = [Path(was), store.with_name(Path(was).name), *beside]
-    places = beside if images is None else [Path(images)]
+        near = [Path(was), store.with_name(Path(was).name), *near]
+    places = near if images is None else [local_path(images)]
     for place in places:
         if place.is_dir():
             return place
@@ -57,7 +58,9 @@ def images_root(snapshot: Snapshot, images: str | Path | None = None) -> Path:
 def _refuse_other_sources(snapshot: Snapshot, was: str) -> None:
     """Raise `HeadError` where images were in an archive, an array file or a named data set."""
     kind = Path(was).suffix.lower()
-    if kind in ARCHIVES:
+    if bucket_url(was):
+        cure = "Copy it to this machine, and give --images FOLDER"
+    elif kind in ARCHIVES:
         cure = "Unpack it, and give --images FOLDER"
     elif kind in FILES or was.partition(":")[0] in SCHEMES:
         cure = "Extract from one: python -m extract run FOLDER"

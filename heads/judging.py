@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,10 @@ def pick(source: Source, split: str, rows: Sequence[int] | np.ndarray) -> np.nda
 
 
 def nearest_training(
-    source: Source, X: np.ndarray, count: int
+    source: Source,
+    X: np.ndarray,
+    count: int,
+    words: Callable[[pa.Table], Sequence[str]] | None = None,
 ) -> tuple[np.ndarray, Mapping[int, dict[str, object]]]:
     """Return which training rows are nearest to some rows, by the cosine of their features.
 
@@ -76,12 +80,14 @@ def nearest_training(
         source: Where training rows are.
         X: (m, d) features.
         count: How many of each.
+        words: What is said of items as their "label"; their class by default.
 
     Returns:
         rows: (m, count) positions in the training split, the nearest first; -1 where there are
             fewer.
-        items: Position → its item, with its class as "label", whichever column that is from.
+        items: Position → its item, with what is said of it as "label".
     """
+    words = partial(_class_names, source) if words is None else words
     queries = unit(X)
     best = np.full((len(X), count), -np.inf, np.float32)
     rows = np.full((len(X), count), -1, np.int64)
@@ -97,9 +103,11 @@ def nearest_training(
         best, rows = np.take_along_axis(similar, order, 1), np.take_along_axis(places, order, 1)
         new = np.unique(rows[rows >= start])
         found = block.items.take(new - start)
-        for row, item, code in zip(
-            new.tolist(), found.to_pylist(), source.codes(found).tolist(), strict=True
-        ):
-            items[row] = {**item, "label": source.classes[code]}
+        for row, item, said in zip(new.tolist(), found.to_pylist(), words(found), strict=True):
+            items[row] = {**item, "label": said}
         start += len(block)
     return rows, {row: items[row] for row in np.unique(rows[rows >= 0]).tolist()}
+
+
+def _class_names(source: Source, items: pa.Table) -> list[str]:
+    return [source.classes[code] for code in source.codes(items).tolist()]

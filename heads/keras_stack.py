@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from heads.aims import Aim
 from heads.optimizers import OptimizerPlan
 
 KEPT = 16
@@ -32,7 +33,7 @@ class Stack:
     hidden: tuple[int, ...]
     """Units of each hidden layer."""
     outputs: int
-    """1 for two classes, which one logit decides; else one per class."""
+    """1 for two classes, which one logit decides; else one per class, label or number."""
     activation: str
     """Of the hidden layers; a key of `heads.scoring.ACTIVATIONS`."""
     dropout: float
@@ -44,6 +45,7 @@ class Stack:
     dtype: str
     """Of weights and arithmetic: "float32" or "float64"."""
     optimizer: OptimizerPlan
+    aim: Aim = "classes"
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -88,11 +90,15 @@ class Trainer:
 
         Args:
             x: (b, d) standardized features.
-            codes: (b,) int, the class of each row; or (b, classes) shares of each class.
-            weights: (b,) weight of each row; the loss is the sum over the rows, divided by b.
+            codes: (b,) int, the class of each row; or (b, classes) shares of each class; or
+                (b, outputs) labels or numbers.
+            weights: Of each row (b,), or of each label or number (b, outputs); the loss is the
+                sum of what they weigh, divided by how many there are.
         """
         outputs = self._stack.outputs
-        if codes.ndim == 2:
+        if self._stack.aim != "classes":
+            targets = codes[:, :, None]
+        elif codes.ndim == 2:
             targets = codes[:, 1:] if outputs == 1 else codes
         else:
             targets = codes[:, None] if outputs == 1 else np.eye(outputs)[codes]
@@ -152,6 +158,10 @@ def _layers(stack: Stack) -> list[Any]:
                 dtype=stack.dtype,
             )
         )
+    if stack.aim != "classes":
+        # Keras' losses are means over the last axis: with one of length 1, outputs are weighed
+        # one by one.
+        layers.append(keras.layers.Reshape((stack.outputs, 1), name="apart", dtype=stack.dtype))
     return layers
 
 
@@ -168,19 +178,21 @@ def _loss(stack: Stack) -> Any:
     import keras
 
     names = keras.losses
+    if stack.aim == "numbers":
+        return names.MeanSquaredError(dtype=stack.dtype)
     options = {
         "from_logits": True,
         "label_smoothing": stack.label_smoothing,
         "dtype": stack.dtype,
     }
+    two = stack.aim == "labels" or stack.outputs == 1
     if not stack.focal:
-        two, more = names.BinaryCrossentropy, names.CategoricalCrossentropy
-    else:  # Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; alpha is class_weight
-        two, more = names.BinaryFocalCrossentropy, names.CategoricalFocalCrossentropy
-        options["gamma"] = stack.focal
-        if stack.outputs > 1:
-            options["alpha"] = 1.0
-    return (two if stack.outputs == 1 else more)(**options)
+        return (names.BinaryCrossentropy if two else names.CategoricalCrossentropy)(**options)
+    # Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; alpha is class_weight.
+    options["gamma"] = stack.focal
+    if two:
+        return names.BinaryFocalCrossentropy(**options)
+    return names.CategoricalFocalCrossentropy(alpha=1.0, **options)
 
 
 def _first_values(optimizer: Any, model: Any) -> list[np.ndarray | int]:

@@ -18,11 +18,14 @@ import numpy as np
 
 from extract.progress import Reporter, Silent
 from extract.store.reader import Snapshot
-from heads.data import Source, check_classes, check_validation, open_source
+from heads.data import Source, check_classes, check_validation, open_source, opened_snapshot
 from heads.errors import HeadError
+from heads.targets import class_target
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
 DRAWS = 10
+HARDLY = 0.01
+"""Accuracy: a gain that is surely below it is hardly one."""
 ESTIMATORS = ("ridge", "prototype", "logistic")
 
 
@@ -66,6 +69,7 @@ def few_shot(
     out: str | Path | None = None,
     *,
     columns: Sequence[str] = (),
+    label: str | None = None,
     shots: Sequence[int] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
@@ -81,6 +85,7 @@ def few_shot(
         store: A store's folder, or an open snapshot, with validation rows.
         out: Where the plot goes, a `.png` or `.svg`; none is made by default.
         columns: Columns whose features stand side by side; not needed where there is one.
+        label: Column of the items to learn from; "label" by default.
         shots: Images per class; by default 1, 2, 5, 10, 20 ... as far as the smallest class goes.
         draws: How often k images of each class are drawn, at least 2.
         seed: Decides the draws.
@@ -91,7 +96,9 @@ def few_shot(
         HeadError: If there are no validation rows, or a k is larger than a class.
     """
     _check(draws, out)
-    source = open_source(store, columns)
+    snapshot = opened_snapshot(store)
+    learned = class_target(snapshot.items, label, snapshot.path)
+    source = open_source(snapshot, columns, target=learned)
     curve = curve_of(
         source, shots=shots, draws=draws, seed=seed, reporter=reporter, on_point=on_point
     )
@@ -135,7 +142,7 @@ def curve_of(
         store=source.snapshot.path,
         points=tuple(points),
         judged=len(judge.X),
-        verdict=_verdict(points, chosen),
+        verdict=verdict(points, chosen),
         plot=None,
         notes=tuple(notes),
     )
@@ -228,8 +235,8 @@ def _point(name: str, k: int | None, images: int, accuracies: Sequence[float]) -
     )
 
 
-def _verdict(points: Sequence[Point], shots: Sequence[int]) -> str:
-    """Say what the last doubling or so of the best curve came to."""
+def verdict(points: Sequence[Point], shots: Sequence[int]) -> str:
+    """Say what the last doubling or so of the best curve came to, as far as its interval tells."""
     if len(shots) < 2:
         return "One point is no curve: give more --shots"
     ends = {p.estimator: p for p in points if p.shots == shots[-1]}
@@ -243,4 +250,9 @@ def _verdict(points: Sequence[Point], shots: Sequence[int]) -> str:
     )
     if gain > error and gain > 0:
         return said + "more labels would help"
+    if gain + error > HARDLY:
+        return said + (
+            f"that can be a gain of {gain + error:.4f} or none, so whether more labels would help "
+            f"cannot be told. Draws, validation rows or images per class were too few"
+        )
     return said + "more labels of this kind would hardly help; another backbone or column might"

@@ -243,6 +243,11 @@ def save(model: Model, path: str | Path) -> Model:
     return replace(model, path=path, attachments={n: path / n for n in model.attachments})
 
 
+def is_model(path: str | Path) -> bool:
+    """Return whether a folder says that it is a model."""
+    return (Path(path) / RECORD).is_file()
+
+
 def load(path: str | Path) -> Model:
     """Open a model.
 
@@ -252,7 +257,12 @@ def load(path: str | Path) -> Model:
         StoreFormatError: If it was made by a newer headstart.
     """
     path = Path(path)
-    if not (path / RECORD).is_file():
+    if not is_model(path):
+        if inside := sorted(str(place.parent) for place in path.glob(f"*/{RECORD}")):
+            raise ModelError(
+                f"{path} holds models, one for each column of labels. Give one of "
+                f"{', '.join(inside)}"
+            )
         raise ModelError(
             f"{path} is not a model: it has no {RECORD}. To make one: python -m heads fit STORE "
             f"--out {path}"

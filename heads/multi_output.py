@@ -1,7 +1,8 @@
-"""Linear heads of several outputs: labels that do not exclude each other, and numbers.
+"""Heads of several outputs: labels that do not exclude each other, and numbers.
 
 `MultilabelRidge` and `RidgeRegressor` share one decomposition for all penalties and all outputs;
-`MultilabelLogistic` is one logistic regression for each label against the rest.
+`MultilabelLogistic` is one logistic regression for each label against the rest. `make` gives
+these and the Keras heads of `neural_outputs` by name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from extract.quiet import quiet_import
+from heads import estimators
 from heads.errors import HeadError
 from heads.logistic import LogisticHead
 from heads.ridge import HIGH, LOW, NUM_ALPHAS, Moments, Path, sliced
@@ -154,18 +157,25 @@ ESTIMATORS: Mapping[str, Mapping[str, Any]] = {
     "multilabel": {"logistic": MultilabelLogistic, "ridge": MultilabelRidge},
     "regression": {"ridge": RidgeRegressor},
 }
+KERAS = ("linear", "mlp")
+"""Estimators of classes that learn labels and numbers too: see `heads.neural_outputs`."""
 
 
-def make(task: str, name: str, settings: dict[str, Any], class_weight: str | None) -> Any:
+def make(
+    task: str, name: str, settings: Mapping[str, Any], class_weight: str | None, seed: int = 0
+) -> Any:
     """Return an estimator of a task, not fitted yet.
 
     Raises:
         HeadError: If the task has no such estimator, or it has no such setting.
     """
     known = ESTIMATORS[task]
+    if name in KERAS:
+        return _keras(task, estimators.make(name, settings, class_weight, seed))
     if name not in known:
         raise HeadError(
-            f"--{task} is learned by {' or '.join(known)}. Received: --estimator {name}"
+            f"--{task} is learned by {', '.join([*known, KERAS[0]])} or {KERAS[1]}. Received: "
+            f"--estimator {name}"
         )
     cls = known[name]
     takes = cls().get_params()
@@ -183,3 +193,10 @@ def make(task: str, name: str, settings: dict[str, Any], class_weight: str | Non
             )
         given["class_weight"] = class_weight
     return cls(**given)
+
+
+def _keras(task: str, head: Any) -> Any:
+    quiet_import("keras")
+    from heads.neural_outputs import KerasLabels, KerasRegressor
+
+    return KerasLabels(head) if task == "multilabel" else KerasRegressor(head)

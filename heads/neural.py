@@ -9,22 +9,23 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state, compute_class_weight
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from extract.backbones import nearest
+from heads.aims import ROWS, Aim
 from heads.augmenting import parse
 from heads.by_logits import Decisions
-from heads.epochs import ROWS, Epochs, OnEpoch, Rows, Scaling, train
+from heads.epochs import Epochs, OnEpoch, Rows, Scaling, Trained, train
 from heads.errors import HeadError
 from heads.keras_stack import Stack
+from heads.neural_rows import dtype_of_backend, present, scaling_of
 from heads.optimizers import SCHEDULES, OptimizerPlan, optimizer_name
+from heads.ranges import check_name, check_number
 from heads.scoring import ACTIVATIONS, Dense
 
 
@@ -80,8 +81,8 @@ class KerasHead(Decisions):
         self._check_parameters()
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
-        X = X.astype(_dtype_of_backend(X), copy=False)
-        X, y, weights, views = _present(X, y, sample_weight, views)
+        X = X.astype(dtype_of_backend(X), copy=False)
+        X, y, weights, views = present(X, y, sample_weight, views)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             found = ", ".join(map(repr, classes.tolist()))
@@ -92,16 +93,39 @@ class KerasHead(Decisions):
         weights = weights * self._weight_of_classes(classes, y, weights)[codes]
         rows = Rows(X, codes, weights / weights.mean(), views)
         held_out = _held_out(self, validation_data, classes)
-        if channels and X.shape[1] % channels:
-            raise HeadError(f"{X.shape[1]} features are no map of {channels} channels")
-        epochs = self._epochs(on_epoch, channels)
-        trained = train(self._stack(rows, len(classes)), rows, scaling, epochs, held_out)
+        outputs = 1 if len(classes) == 2 else len(classes)
+        trained = self.train_layers(
+            rows, scaling, held_out, outputs, channels=channels, on_epoch=on_epoch
+        )
         self.classes_ = classes
         self.history_ = trained.history
         self.best_epoch_ = trained.best_epoch
         self.n_iter_ = len(trained.history)
         self._keep(trained.head)
         return self
+
+    def train_layers(
+        self,
+        rows: Rows,
+        scaling: Scaling,
+        held_out: Rows | None,
+        outputs: int,
+        *,
+        aim: Aim = "classes",
+        channels: int = 0,
+        on_epoch: OnEpoch | None = None,
+    ) -> Trained:
+        """Return this head's layers, trained on rows for an aim; the head stays as it is.
+
+        Raises:
+            HeadError: If a parameter is out of range, or the loss stops being a finite number.
+        """
+        self._check_parameters()
+        width = rows.X.shape[1]
+        if channels and width % channels:
+            raise HeadError(f"{width} features are no map of {channels} channels")
+        stack = self._stack(rows, outputs, aim)
+        return train(stack, rows, scaling, self._epochs(on_epoch, channels), held_out)
 
     def _logits(self, X: Any) -> np.ndarray:
         """Return (n, classes)."""
@@ -112,18 +136,18 @@ class KerasHead(Decisions):
         return np.concatenate(blocks)
 
     def _check_parameters(self) -> None:
-        _check_number("learning_rate", self.learning_rate, above=0)
-        _check_number("epochs", self.epochs, least=1, whole=True)
-        _check_number("batch_size", self.batch_size, least=1, whole=True)
-        _check_number("dropout", self.dropout, least=0, below=1)
-        _check_number("focal", self.focal, least=0)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("epochs", self.epochs, least=1, whole=True)
+        check_number("batch_size", self.batch_size, least=1, whole=True)
+        check_number("dropout", self.dropout, least=0, below=1)
+        check_number("focal", self.focal, least=0)
         parse(self.augment)
-        _check_number("label_smoothing", self.label_smoothing, least=0, below=1)
+        check_number("label_smoothing", self.label_smoothing, least=0, below=1)
         if self.weight_decay is not None:
-            _check_number("weight_decay", self.weight_decay, least=0)
+            check_number("weight_decay", self.weight_decay, least=0)
         if self.early_stopping is not None:
-            _check_number("early_stopping", self.early_stopping, least=0, whole=True)
-        _check_name("schedule", self.schedule, SCHEDULES)
+            check_number("early_stopping", self.early_stopping, least=0, whole=True)
+        check_name("schedule", self.schedule, SCHEDULES)
         if not (self.class_weight in (None, "balanced") or isinstance(self.class_weight, Mapping)):
             raise HeadError(
                 f"class_weight is balanced, None, or a dict of classes. "
@@ -140,13 +164,14 @@ class KerasHead(Decisions):
             return 1 / np.array([weights[y == label].sum() for label in classes])
         return compute_class_weight(self.class_weight, classes=classes, y=y)
 
-    def _stack(self, rows: Rows, classes: int) -> Stack:
+    def _stack(self, rows: Rows, outputs: int, aim: Aim) -> Stack:
         hidden, activation = self._layers()
         steps = self.epochs * math.ceil(len(rows) / min(self.batch_size, len(rows)))
         return Stack(
             width=rows.X.shape[1],
             hidden=hidden,
-            outputs=1 if classes == 2 else classes,
+            outputs=outputs,
+            aim=aim,
             activation=activation,
             dropout=float(self.dropout),
             label_smoothing=float(self.label_smoothing),
@@ -302,12 +327,12 @@ class MLPHead(KerasHead):
         self.random_state = random_state
 
     def _layers(self) -> tuple[tuple[int, ...], str]:
-        _check_name("activation", self.activation, tuple(ACTIVATIONS))
+        check_name("activation", self.activation, tuple(ACTIVATIONS))
         hidden = self.hidden if isinstance(self.hidden, tuple | list) else (self.hidden,)
         if not hidden:
             raise HeadError("hidden is one number or more. Received: (). Without any, use linear")
         for units in hidden:
-            _check_number("hidden", units, least=1, whole=True)
+            check_number("hidden", units, least=1, whole=True)
         return tuple(map(int, hidden)), self.activation
 
     def _keep(self, head: Dense) -> None:
@@ -315,67 +340,6 @@ class MLPHead(KerasHead):
 
     def _head(self) -> Dense:
         return Dense(tuple(self.coefs_), tuple(self.intercepts_), self.activation)
-
-
-def _check_number(
-    name: str,
-    value: Any,
-    *,
-    least: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-    whole: bool = False,
-) -> None:
-    """Raise `HeadError` unless a parameter is in its range."""
-    kind = Integral if whole else Real
-    right = isinstance(value, kind) and not isinstance(value, bool)
-    if right and least <= value < below and value > above:
-        return
-    ends = {"at least": least, "above": above, "below": below}
-    said = " and ".join(f"{word} {end}" for word, end in ends.items() if math.isfinite(end))
-    raise HeadError(f"{name} is a {'whole ' * whole}number {said}. Received: {value!r}")
-
-
-def _check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
-    """Raise `HeadError` unless a parameter is one of some names."""
-    if value in known:
-        return
-    near = nearest(str(value), known, likeness=0.6)
-    hint = f". Did you mean {' or '.join(near)}?" if near else ""
-    raise HeadError(f"{name} is one of {', '.join(known)}. Received: {value!r}{hint}")
-
-
-def _dtype_of_backend(X: np.ndarray) -> str:
-    """Return the type in which the Keras backend keeps an array: JAX has no float64 by default."""
-    import keras
-
-    return keras.backend.standardize_dtype(keras.ops.convert_to_tensor(X[:1]).dtype)
-
-
-def _present(
-    X: np.ndarray, y: np.ndarray, sample_weight: Any, views: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return X, y, weights (n,) float64 and views, without the rows whose weight is 0."""
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if views is not None:
-        views = np.asarray(views)
-        if views.ndim != 3 or views.shape[1:] != X.shape or not len(views):
-            raise HeadError(f"views are (K, {X.shape[0]}, {X.shape[1]}). Received: {views.shape}")
-        flat = check_array(views.reshape(-1, X.shape[1]), dtype=X.dtype, input_name="views")
-        views = flat.reshape(views.shape)
-    if weights.all():
-        return X, y, weights, views
-    there = weights > 0
-    return X[there], y[there], weights[there], None if views is None else views[:, there]
-
-
-def scaling_of(X: np.ndarray, weights: np.ndarray) -> Scaling:
-    """Return mean and scale of the rows, block by block: no copy of X is made."""
-    scaler = StandardScaler()
-    for start in range(0, len(X), ROWS):
-        part = slice(start, start + ROWS)
-        scaler.partial_fit(X[part], sample_weight=weights[part])
-    return Scaling(scaler.mean_, scaler.scale_)
 
 
 def _held_out(

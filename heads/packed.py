@@ -1,4 +1,4 @@
-"""Label images offline: this folder needs openvino, numpy, pillow, simplejpeg and OpenCV, no more.
+"""Predict offline: this folder needs openvino, numpy, pillow, simplejpeg and OpenCV, no more.
 
     python predict.py photos [--out predictions.csv] [--top-k 3] [--reject 0.99]
 
@@ -35,8 +35,8 @@ def checked(name: str, files: dict[str, list[Any]]) -> Path:
     return path
 
 
-def load() -> tuple[Any, Any, list[str]]:
-    """Return (predictor, pixel policy, classes) of this folder."""
+def load() -> tuple[Any, Any, dict[str, Any]]:
+    """Return (predictor, pixel policy, what `model.json` says) of this folder."""
     manifest = json.loads((HERE / MANIFEST).read_text(encoding="utf-8"))
     paths = {name: checked(name, manifest["files"]) for name in manifest["files"]}
 
@@ -58,8 +58,9 @@ def load() -> tuple[Any, Any, list[str]]:
         temperature=facts["temperature"],
         novelty=Novelty.from_arrays(arrays),
         names=len(facts["classes"]),
+        task=facts.get("task", "classification"),
     )
-    return predictor, PixelPolicy(**facts["recipe"]["pixels"]), facts["classes"]
+    return predictor, PixelPolicy(**facts["recipe"]["pixels"]), facts
 
 
 def find(images: Path) -> list[Path]:
@@ -73,11 +74,11 @@ def find(images: Path) -> list[Path]:
 
 def predictions(images: Path, top_k: int, reject: float | None) -> Iterator[Any]:
     """Yield one `heads.predictions.Prediction` per file."""
-    predictor, policy, classes = load()
+    predictor, policy, facts = load()
 
     from extract import pixels
     from extract.errors import ImageError
-    from heads.predictions import Prediction, judge
+    from heads.predictions import Prediction, judged
 
     root = images if images.is_dir() else images.parent
     for path in find(images):
@@ -90,8 +91,17 @@ def predictions(images: Path, top_k: int, reject: float | None) -> Iterator[Any]
             yield Prediction(name, "", None, None, "unreadable", reason=str(error))
         else:
             status = "good" if warning is None else "warned"
-            answer = predictor(array[None])
-            yield judge(name, status, answer, 0, classes, top_k=top_k, reject=reject)
+            yield judged(
+                predictor.task,
+                name,
+                status,
+                predictor(array[None]),
+                0,
+                facts["classes"],
+                thresholds=facts.get("thresholds", ()),
+                top_k=top_k,
+                reject=reject,
+            )
 
 
 def main() -> None:
@@ -104,18 +114,19 @@ def main() -> None:
         "--reject", type=float, help="novelty, 0 to 1, above which an image gets no label"
     )
     options = parser.parse_args()
-    classes = len(json.loads((HERE / "model.json").read_text(encoding="utf-8"))["classes"])
-    top_k = max(1, min(options.top_k, classes))
+    facts = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+    names, task = facts["classes"], facts.get("task", "classification")
+    top_k = max(1, min(options.top_k, len(names)))
 
     rows = list(predictions(options.images, top_k, options.reject))
 
-    from heads.predictions import is_replaceable, write_csv  # looked at by now
+    from heads.predictions import is_replaceable, write_table  # looked at by now
 
     if not is_replaceable(options.out):
         parser.error(f"{options.out} is something else than predictions. Give another --out")
     scratch = options.out.with_name(options.out.name + ".partial")
     with open(scratch, "w", encoding="utf-8", newline="") as file:
-        write_csv(file, iter(rows), top_k)
+        write_table(file, iter(rows), task, names, top_k=top_k)
     os.replace(scratch, options.out)
     bad = sum(row.status in ("undecodable", "unreadable") for row in rows)
     print(f"{options.out}: {len(rows)} images, {bad} of them bad")

@@ -30,8 +30,10 @@ PACKAGES = ("openvino", "numpy", "pillow", "simplejpeg", "opencv-python-headless
 """All that a packed folder needs."""
 MODULES = (
     "extract/__init__.py",
+    "extract/csv_cells.py",
     "extract/errors.py",
     "extract/recipe.py",
+    "extract/exif.py",
     "extract/pixels.py",
     "extract/resize.py",
     "extract/engines/__init__.py",
@@ -70,11 +72,6 @@ def pack(
         ModelError: If `out` is something else, or the disk refuses.
     """
     opened = model if isinstance(model, Model) else load(model)
-    if opened.task != "classification":
-        raise HeadError(
-            f"A packed folder labels with one class, and this is a {opened.task} head. Type: "
-            f"python -m heads export {opened.path or 'MODEL'} --out photos.onnx"
-        )
     if opened.path is None:
         raise ModelError("The model has not been saved: heads.model.save(model, path) first")
     if opened.scorer.kind not in SCORERS:

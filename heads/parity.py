@@ -22,10 +22,11 @@ import numpy as np
 
 from extract import pixels, probes
 from extract.engines.engine import relative_distance
-from extract.errors import ImageError, StoreError
+from extract.errors import BucketError, ImageError, StoreError
+from extract.places import beside
 from extract.probe_files import PICTURES, features_name, read_features
-from extract.store.files import LocalFiles, sha256
-from extract.store.reader import Snapshot, open_store
+from extract.store.files import Files, LocalFiles, sha256
+from extract.store.reader import Snapshot, Store, open_store
 from heads.errors import ModelError, ParityError
 from heads.inference import Predictor, side_by_side
 from heads.model import Model
@@ -79,7 +80,7 @@ def gather(model: Model) -> Probes:
     synthetic = Probes(_decoded(probes.synthetic(), model), None, None)
     if (snapshot := _store_at_hand(model)) is None:
         return synthetic
-    files = LocalFiles(Path(snapshot.path))
+    files = Store.at(snapshot.path).files
     columns = [dict(zip(*read_features(files, c), strict=True)) for c in model.columns]
     pictures = _decoded(_pictures(files, snapshot, columns), model)
     if not pictures:
@@ -91,12 +92,12 @@ def gather(model: Model) -> Probes:
 
 def _store_at_hand(model: Model) -> Snapshot | None:
     """Return the snapshot that the model was trained on, if it is still there and the same."""
-    path = Path(model.store["path"])
-    beside = [] if model.path is None else [model.path.parent / path.name]
-    for place in [path, *beside]:
+    was = model.store["path"]
+    moved = [] if model.path is None else [model.path.parent / beside(was).name]
+    for place in [was, *moved]:
         try:
             snapshot = open_store(place, model.store["snapshot"])
-        except StoreError:
+        except (StoreError, BucketError):  # a bucket may be out of reach, as a folder may be gone
             continue
         same = snapshot.root_digest == model.store["root_digest"]
         if same and snapshot.recipe.key == model.recipe.key and _has_probes(snapshot, model):
@@ -106,12 +107,12 @@ def _store_at_hand(model: Model) -> Snapshot | None:
 
 def _has_probes(snapshot: Snapshot, model: Model) -> bool:
     """Whether the probes' features of the model's columns are those that were sealed."""
-    files = LocalFiles(Path(snapshot.path))
+    files = Store.at(snapshot.path).files
     names = [f"probes/{features_name(column)}" for column in model.columns]
     return all(_is_sealed(files, snapshot, name) for name in names)
 
 
-def _is_sealed(files: LocalFiles, snapshot: Snapshot, name: str) -> bool:
+def _is_sealed(files: Files, snapshot: Snapshot, name: str) -> bool:
     sealed = snapshot.record.files.get(name)
     try:
         data = files.read(name)
@@ -121,7 +122,7 @@ def _is_sealed(files: LocalFiles, snapshot: Snapshot, name: str) -> bool:
 
 
 def _pictures(
-    files: LocalFiles, snapshot: Snapshot, columns: Sequence[Mapping[str, np.ndarray]]
+    files: Files, snapshot: Snapshot, columns: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, bytes]:
     """Return the store's pictures that are as they were sealed and have features in each column."""
     return {

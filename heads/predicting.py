@@ -23,6 +23,7 @@ from extract.cores import num_cores
 from extract.engines.openvino import OpenVINOEngine
 from extract.errors import ImageError
 from extract.items import FILES, SCHEMES, Item, Listing, list_files
+from extract.places import bucket_url, local_path
 from extract.prepare import prepare
 from extract.prepared import Prepared, Request, cached
 from extract.progress import Reporter, Silent, Ticker
@@ -36,10 +37,8 @@ from heads.model import Model, load
 from heads.predictions import (
     Prediction,
     is_replaceable,
-    judge,
-    judge_outputs,
-    write_csv,
-    write_outputs_csv,
+    judged,
+    write_table,
 )
 
 AHEAD = 64  # decoded images that wait for the backbone
@@ -119,11 +118,7 @@ def predict(
             yield p
 
     with _published(target) as file:
-        if opened.task == "classification":
-            write_csv(file, counted(), top_k)
-        else:
-            names, several = opened.classes, opened.task == "multilabel"
-            write_outputs_csv(file, counted(), names, labels=several)
+        write_table(file, counted(), opened.task, opened.classes, top_k=top_k)
     del labels[""]
     return Predictions(
         model=str(opened.path or ""),
@@ -138,7 +133,11 @@ def predict(
 def _list(images: str | Path | Iterable[Any], root: str | Path | None) -> Listing:
     """List a folder or an image by its files alone, and anything else as `extract.run` does."""
     if root is None and isinstance(images, str | Path) and not _is_source(images):
-        return list_files(Path(images))
+        if url := bucket_url(images):
+            from extract.sources.buckets import list_objects
+
+            return list_objects(url)
+        return list_files(local_path(images))
     return list_images(images, root)
 
 
@@ -151,8 +150,10 @@ def _is_source(images: str | Path) -> bool:
 
 
 def _default_table(images: str | Path | Iterable[Any]) -> Path:
-    beside = isinstance(images, str | Path) and str(images).partition(":")[0] not in SCHEMES
-    return Path(str(images)).with_name("predictions.csv") if beside else Path("predictions.csv")
+    if not isinstance(images, str | Path) or bucket_url(images):
+        return Path("predictions.csv")
+    named = str(images).partition(":")[0] in SCHEMES
+    return Path("predictions.csv") if named else local_path(images).with_name("predictions.csv")
 
 
 def _check_options(top_k: int, reject: float | None) -> None:
@@ -227,7 +228,7 @@ def _predictions(
     def forward(batch: list[Seen]) -> Any:
         return predictor(np.stack([seen.pixels for seen in batch if seen.pixels is not None]))
 
-    threads = workers or num_cores()
+    threads = max(workers or num_cores(), listing.lanes)
     decode: Stage[Item, Seen] = Stage(look, threads, max(threads + 1, AHEAD))
     streams = num_cores() + 1
     engine: Stage[list[Seen], Any] = Stage(forward, streams, streams + 2)
@@ -240,23 +241,15 @@ def _predictions(
             for row, one in enumerate(batch):
                 if answer is None:
                     yield Prediction(one.item.path, "", None, None, one.status, reason=one.reason)
-                elif model.task != "classification":
-                    yield judge_outputs(
+                else:
+                    yield judged(
+                        model.task,
                         one.item.path,
                         one.status,
                         answer,
                         row,
                         model.classes,
                         thresholds=model.thresholds,
-                        reject=reject,
-                    )
-                else:
-                    yield judge(
-                        one.item.path,
-                        one.status,
-                        answer,
-                        row,
-                        model.classes,
                         top_k=top_k,
                         reject=reject,
                     )

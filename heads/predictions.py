@@ -4,7 +4,8 @@
 
 `label` is the likeliest class and `label_2` the next one. An image that could not be read has a
 status that says so and no label; one that is more novel than `--reject` allows is `rejected`, and
-has no label either, so that nobody takes a guess for an answer.
+has no label either, so that nobody takes a guess for an answer. A head of labels, or of numbers,
+has other columns: see `write_outputs_csv`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import IO
 
 import numpy as np
 
+from extract.csv_cells import TextWriter
 from heads.inference import Answer
 from heads.scoring import largest
 
@@ -38,6 +40,39 @@ class Prediction:
     """The next likeliest classes with their probabilities."""
     reason: str = ""
     """Why it is bad."""
+
+
+def judged(
+    task: str,
+    path: str,
+    status: str,
+    answer: Answer,
+    row: int,
+    names: Sequence[str],
+    *,
+    thresholds: Sequence[float],
+    top_k: int,
+    reject: float | None,
+) -> Prediction:
+    """Return what row `row` of an answer says of the image at `path`, by what the head is of."""
+    if task == "classification":
+        return judge(path, status, answer, row, names, top_k=top_k, reject=reject)
+    return judge_outputs(path, status, answer, row, names, thresholds=thresholds, reject=reject)
+
+
+def write_table(
+    file: IO[str],
+    predictions: Iterator[Prediction],
+    task: str,
+    names: Sequence[str],
+    *,
+    top_k: int,
+) -> None:
+    """Write predictions as they come, by what the head is of; `top_k` is of classes alone."""
+    if task == "classification":
+        write_csv(file, predictions, top_k)
+    else:
+        write_outputs_csv(file, predictions, names, labels=task == "multilabel")
 
 
 def judge(
@@ -101,7 +136,7 @@ def write_outputs_csv(
     file: IO[str], predictions: Iterator[Prediction], names: Sequence[str], labels: bool
 ) -> None:
     """Write a column for each label's probability, or for each number."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = TextWriter(file)
     writer.writerow(["path", *(["label"] if labels else []), "novelty", "status", *names])
     for p in predictions:
         values = [_number(value) for _, value in p.others] or [""] * len(names)
@@ -131,7 +166,7 @@ def header(top_k: int) -> list[str]:
 
 def write_csv(file: IO[str], predictions: Iterator[Prediction], top_k: int) -> None:
     """Write predictions as they come; `top_k` is at most the number of classes."""
-    writer = csv.writer(file, lineterminator="\n")
+    writer = TextWriter(file)
     writer.writerow(header(top_k))
     for prediction in predictions:
         writer.writerow(_cells(prediction, top_k))

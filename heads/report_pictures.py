@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from heads.album import Album
 from heads.data import Source
@@ -36,21 +37,41 @@ def map_of(
 
     A fine-tuned model needs the store's `images`, where they are not as last time.
     """
+    drawn = draw(source, seed)
+    points = []
+    for split, rows in drawn.items():
+        found = judged if split == judged.split else judge(model, source, split, images)
+        points += _points(model, found, rows)
+    return place(source, drawn, points, model.classes, album, seed)
+
+
+def draw(source: Source, seed: int) -> dict[str, np.ndarray]:
+    """Return rows of each split, at most `MAP` or so in all."""
     rng = np.random.default_rng(seed)
     counts = {split: source.count(split) for split in source.splits}
     share = min(1.0, MAP / sum(counts.values()))
-    X, points = [], []
-    for split, count in counts.items():
-        rows = np.sort(rng.choice(count, max(1, int(share * count)), replace=False))
-        found = judged if split == judged.split else judge(model, source, split, images)
-        X.append(pick(source, split, rows))
-        points += _points(model, found, rows)
-    places = project(np.concatenate(X), seed)
+    return {
+        split: np.sort(rng.choice(count, max(1, int(share * count)), replace=False))
+        for split, count in counts.items()
+    }
+
+
+def place(
+    source: Source,
+    drawn: Mapping[str, np.ndarray],
+    points: list[dict[str, Any]],
+    colors: Sequence[str],
+    album: Album,
+    seed: int,
+) -> Mapping[str, Any]:
+    """Return what the page's script draws: points of the rows drawn, with places and pictures."""
+    X = np.concatenate([pick(source, split, rows) for split, rows in drawn.items()])
+    places = project(X, seed)
     uris = album.pictures([point["path"] for point in points], POINT)
     for i, (point, uri) in enumerate(zip(points, uris, strict=True)):
-        point["at"] = [place[i].round(4).tolist() for place in places.values()]
+        point["at"] = [at[i].round(4).tolist() for at in places.values()]
         point["picture"] = uri
-    return {"ways": list(places), "classes": list(model.classes), "points": points}
+    return {"ways": list(places), "classes": list(colors), "points": points}
 
 
 def _points(model: Model, judged: Judged, rows: np.ndarray) -> list[dict[str, Any]]:
@@ -99,25 +120,49 @@ def galleries(
 def _cards(
     model: Model, source: Source, judged: Judged, rows: np.ndarray, album: Album
 ) -> list[Mapping[str, Any]]:
-    near, items = nearest_training(source, pick(source, judged.split, rows), NEAREST)
-    neighbors = {int(row): item for row, item in items.items()}
-    small = dict(
-        zip(
-            neighbors,
-            album.pictures([str(item["path"]) for item in neighbors.values()], POINT),
-            strict=True,
-        )
-    )
     points = _points(model, judged, rows)
-    pictures = album.pictures([point["path"] for point in points], CARD)
-    return [
+    said = [
         {
-            "path": point["path"],
-            "picture": picture,
             "label": model.classes[point["label"]],
             "predicted": model.classes[point["predicted"]],
             "right": point["label"] == point["predicted"],
-            "probability": point["probability"],
+            "detail": f"{point['probability']:.4f}",
+        }
+        for point in points
+    ]
+    return cards(source, judged.split, judged.items, rows, said, album)
+
+
+def cards(
+    source: Source,
+    split: str,
+    items: pa.Table,
+    rows: np.ndarray,
+    said: Sequence[Mapping[str, Any]],
+    album: Album,
+    words: Callable[[pa.Table], Sequence[str]] | None = None,
+) -> list[Mapping[str, Any]]:
+    """Return rows of a split with their pictures and the nearest training images.
+
+    Args:
+        source: Of the rows.
+        split: Likewise.
+        items: All items of the split.
+        rows: Which of them are shown.
+        said: Of each of `rows`: label, predicted, right, detail.
+        album: Of the page.
+        words: What is said of training images; their class by default.
+    """
+    near, found = nearest_training(source, pick(source, split, rows), NEAREST, words)
+    neighbors = {int(row): item for row, item in found.items()}
+    names = [str(item["path"]) for item in neighbors.values()]
+    small = dict(zip(neighbors, album.pictures(names, POINT), strict=True))
+    paths = items["path"].take(rows).to_pylist()
+    return [
+        {
+            **words_of,
+            "path": path,
+            "picture": picture,
             "near": [
                 {
                     "path": neighbors[row]["path"],
@@ -128,5 +173,7 @@ def _cards(
                 if row >= 0
             ],
         }
-        for point, picture, line in zip(points, pictures, near.tolist(), strict=True)
+        for words_of, path, picture, line in zip(
+            said, paths, album.pictures(paths, CARD), near.tolist(), strict=True
+        )
     ]

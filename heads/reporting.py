@@ -16,13 +16,15 @@ import numpy as np
 
 from extract.store.reader import Snapshot, open_store
 from heads.album import Album
+from heads.data import Source
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate, find_store, open_for, tables
 from heads.judging import Judged, judge
-from heads.model import Model, beside, load
+from heads.model import Model, beside, is_model, load
 from heads.page import check_place, write_page
 from heads.report_charts import charts_of, few_shot_chart
 from heads.report_pictures import galleries, map_of
+from heads.task_sections import compared, sections_of
 
 MOST_CELLS = 40
 """Most classes whose confusion is drawn cell by cell."""
@@ -68,6 +70,12 @@ def report(
         ModelError, StaleModelError, StoreError: As `evaluate` does.
     """
     begin = time.perf_counter()
+    if store is not None and is_model(store):
+        names = [str(m.path if isinstance(m, Model) else m) for m in (model, *compare)]
+        raise HeadError(
+            f"{store} is a model, where a store would stand. To compare models: python -m heads "
+            f"report {' --compare '.join([*names, str(store)])}"
+        )
     models = [m if isinstance(m, Model) else load(m) for m in (model, *compare)]
     _check_models(models)
     out = _default_out(models[0]) if out is None else Path(out)
@@ -76,21 +84,19 @@ def report(
     evaluations = [evaluate(m, snapshot, split, images=images) for m in models]
     split = evaluations[0].split
     sources = [open_for(m, snapshot) for m in models]
-    judged = [judge(m, s, split, images) for m, s in zip(models, sources, strict=True)]
     album = Album(snapshot, None if images is None else str(images))
+    if models[0].task == "classification":
+        judged = [judge(m, s, split, images) for m, s in zip(models, sources, strict=True)]
+        sections = _of_classes(models, sources, evaluations, judged, album, images, seed)
+    else:
+        sections = sections_of(models, sources, evaluations, _names(models), album, seed)
+    notes = (*evaluations[0].notes, *sections.pop("why_not"))
     values = {
         "title": out.name.removesuffix(".html"),
         "facts": _facts(models[0], evaluations[0], snapshot),
-        "notes": list(evaluations[0].notes),
-        "tables": tables(evaluations[0]),
-        "matrix": _matrix(evaluations[0]),
-        "comparison": _comparison(models, evaluations, judged) if compare else None,
-        "charts": [
-            *charts_of(_names(models), models[0], evaluations, judged),
-            *few_shot_chart(sources[0], seed),
-        ],
-        "map": map_of(models[0], sources[0], judged[0], album, images, seed),
-        "galleries": galleries(models[0], sources[0], judged[0], album),
+        "notes": notes,
+        "comparison": None,
+        **sections,
         "album": album,
     }
     size = write_page(out, "report", values)
@@ -98,26 +104,57 @@ def report(
         out=str(out),
         bytes=size,
         split=split,
-        rows=len(judged[0].codes),
+        rows=evaluations[0].rows,
         missing=album.missing,
-        notes=(*evaluations[0].notes, *album.notes),
+        notes=(*notes, *album.notes),
         seconds=time.perf_counter() - begin,
     )
 
 
+def _of_classes(
+    models: Sequence[Model],
+    sources: Sequence[Source],
+    evaluations: Sequence[Evaluation],
+    judged: Sequence[Judged],
+    album: Album,
+    images: str | Path | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what a page shows of classifiers, and why it lacks what it might show."""
+    few_shot, why_not = few_shot_chart(sources[0], seed)
+    numbers, each, confused, coverage = tables(evaluations[0])
+    matrix = _matrix(evaluations[0])
+    names = _names(models)
+    return {
+        "numbers": numbers,
+        "heading": "Classes",
+        "each": each,
+        "matrix": matrix,
+        "more": [coverage] if matrix else [confused, coverage],
+        "comparison": compared(names, evaluations, _against(names, judged))
+        if len(models) > 1
+        else None,
+        "charts": [*charts_of(names, models[0], evaluations, judged), *few_shot],
+        "map": map_of(models[0], sources[0], judged[0], album, images, seed),
+        "map_text": "Red rings are wrong labels.",
+        "galleries": galleries(models[0], sources[0], judged[0], album),
+        "why_not": why_not,
+    }
+
+
 def _check_models(models: Sequence[Model]) -> None:
     for model in models:
-        if model.task != "classification":
+        if (model.task, model.label_columns) != (models[0].task, models[0].label_columns):
             raise HeadError(
-                f"A report shows classifiers, and {model.path} learned {model.task}. Its numbers: "
-                f"python -m heads evaluate {model.path}"
+                f"{_learned(models[0])}, and {_learned(model)}, so they answer different "
+                f"questions. Leave it out of --compare"
             )
-        if model.label_columns != models[0].label_columns:
-            raise HeadError(
-                f"{models[0].path} learned {models[0].label_columns[0]!r}, and {model.path} "
-                f"{model.label_columns[0]!r}, so they answer different questions. Leave it out of "
-                f"--compare"
-            )
+
+
+def _learned(model: Model) -> str:
+    columns = ", ".join(map(repr, model.label_columns))
+    task = "" if model.task == "classification" else f" as {model.task}"
+    return f"{model.path} learned {columns}{task}"
 
 
 def _default_out(model: Model) -> Path:
@@ -137,7 +174,7 @@ def _facts(model: Model, evaluation: Evaluation, snapshot: Snapshot) -> list[tup
         ("store", f"{snapshot.path}, snapshot {snapshot.number}"),
         ("root digest", f"{snapshot.root_digest[:16]}…"),
         ("judged on", f"{evaluation.rows:,} {evaluation.split} rows"),
-        ("temperature", f"{model.temperature:.3f}"),
+        *([] if model.task == "regression" else [("temperature", f"{model.temperature:.3f}")]),
     ]
 
 
@@ -159,27 +196,17 @@ def _matrix(evaluation: Evaluation) -> Mapping[str, Any] | None:
     }
 
 
-def _comparison(
-    models: Sequence[Model], evaluations: Sequence[Evaluation], judged: Sequence[Judged]
-) -> Mapping[str, Any]:
-    """Return numbers of all models side by side, and on how many rows two of them differ."""
-    names = _names(models)
-    rows = []
-    for key in evaluations[0].report.scalars:
-        cells = []
-        for evaluation in evaluations:
-            value, interval = (
-                evaluation.report.scalars.get(key),
-                evaluation.report.intervals.get(key),
-            )
-            cells.append((value, interval))
-        rows.append((key.replace("_", " "), cells))
+def _against(names: Sequence[str], judged: Sequence[Judged]) -> list[str]:
+    """Return sentences on how many rows the first model and another one differ."""
     first = judged[0].predicted == judged[0].codes
-    against = []
+    said = []
     for name, other in zip(names[1:], judged[1:], strict=True):
         right = other.predicted == other.codes
-        against.append((name, int((first & ~right).sum()), int((right & ~first).sum())))
-    return {"names": names, "rows": rows, "first": names[0], "against": against}
+        said.append(
+            f"{names[0]} alone is right on {(first & ~right).sum():,} rows, {name} alone on "
+            f"{(right & ~first).sum():,}."
+        )
+    return said
 
 
 def _names(models: Sequence[Model]) -> list[str]:

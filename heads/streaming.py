@@ -15,7 +15,7 @@ from heads.by_logits import Decisions
 from heads.epochs import Scaling
 from heads.errors import HeadError
 from heads.grid import Setting
-from heads.neural import scaling_of
+from heads.neural_rows import scaling_of
 from heads.scoring import Dense
 
 

@@ -40,9 +40,10 @@ from heads.halving import Table, Tried
 from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place
-from heads.neural import scaling_of
+from heads.neural_rows import scaling_of
 from heads.scoring import softmax
 from heads.select import class_weights
+from heads.targets import class_target
 from heads.train import Rows, Trained, train
 
 ESTIMATORS = ("linear", "logistic", "ridge")
@@ -84,6 +85,7 @@ def sweep(
     grid: Grid | None = None,
     epochs: int = EPOCHS,
     class_weight: str | None = None,
+    label: str | None = None,
     reporter: Reporter | None = None,
     on_epoch: Callable[[str], None] | None = None,
 ) -> Sweep:
@@ -97,6 +99,7 @@ def sweep(
         grid: What `linear` heads are tried with; 52 heads for each column by default.
         epochs: Most epochs of a `linear` head; each stops 5 epochs after its best.
         class_weight: "balanced" gives every class the same weight.
+        label: Column of the items to learn from; "label" by default.
         reporter: Hears sentences for people.
         on_epoch: Hears a sentence about the leader after each epoch of the grid.
 
@@ -110,7 +113,11 @@ def sweep(
     _check(estimators, epochs)
     check_class_weight(class_weight)
     snapshot = opened_snapshot(store)
-    sources = [_source(snapshot, column) for column in _columns(snapshot, columns)]
+    learned = class_target(snapshot.items, label, snapshot.path)
+    sources = [
+        open_source(snapshot, [column.name], target=learned)
+        for column in _columns(snapshot, columns)
+    ]
     target = Path(out) if out is not None else default_model(snapshot.path)
     check_place(target)
     check_classes(sources[0])
@@ -157,10 +164,6 @@ def _check(estimators: Sequence[str], epochs: int) -> None:
 def _columns(snapshot: Snapshot, names: Sequence[str]) -> list[Column]:
     plain = [column for column in snapshot.columns if column.view == 0]
     return list(dict.fromkeys(snapshot.find(name) for name in names)) if names else plain
-
-
-def _source(snapshot: Snapshot, column: Column) -> Source:
-    return open_source(snapshot, [column.name])
 
 
 def _path(source: Source, name: str, class_weight: str | None, seed: int) -> _Candidate:
@@ -297,7 +300,8 @@ COLUMNS = (
     *("seed", "accuracy", "log_loss", "best_epoch", "epochs", "dropped", "chosen"),
 )
 """Of the table of all tried heads. `accuracy` and `log_loss` are of validation rows, before any
-temperature; ridge has no log loss, because its outputs are no logits. `dropped`: stopped early."""
+temperature; ridge has no log loss, because its outputs are no logits. `dropped`: stopped early; its
+best epoch may win all the same, but for one of 0 epochs, dropped in the middle of the first."""
 
 
 def _table(candidates: Sequence[_Candidate], chosen: _Candidate) -> tuple[Mapping[str, Any], ...]:

@@ -225,7 +225,17 @@ def judge(
 ) -> TaskReport:
     """Return how good logits (n, outputs) are."""
     assert y is not None
-    found = answers(logits, task, temperature, len(names))
+    return compare(task, answers(logits, task, temperature, len(names)), y, names, thresholds)
+
+
+def compare(
+    task: str,
+    found: np.ndarray,
+    y: np.ndarray,
+    names: tuple[str, ...],
+    thresholds: tuple[float, ...],
+) -> TaskReport:
+    """Return how good probabilities of labels, or numbers, (n, outputs) are."""
     if task == "regression":
         return measure_numbers(found, y, names)
     return measure_labels(found, y, names, thresholds)

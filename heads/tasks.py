@@ -21,26 +21,34 @@ from heads.multi_output import make
 from heads.novelty import Novelty
 from heads.scoring import Dense, answers
 from heads.task_metrics import TaskReport, best_thresholds, judge
+from heads.train import OnEpoch, epoch_options
 
 
 def train_task(
-    source: Source, name: str, settings: Mapping[str, Any], class_weight: str | None, refit: str
+    source: Source,
+    name: str,
+    settings: Mapping[str, Any],
+    class_weight: str | None,
+    refit: str,
+    *,
+    seed: int = 0,
+    on_epoch: OnEpoch | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of a `Model` that training decides.
+    """Return the fields of a `Model` that training decides, as `heads.fit` has the arguments.
 
     Raises:
         HeadError: If the task has no such estimator, or there is nothing to learn from.
     """
     assert source.target is not None
     task = source.target.task
-    head = make(task, name, dict(settings), class_weight)
-    parameters = head.get_params()
+    head = make(task, name, settings, class_weight, seed)
+    parameters = _parameters(head)
     source.check_split("train")
     train = source.load("train")
     judges = source.load("validation") if "validation" in source.splits else None
     if task == "multilabel":
         _check_labels(source, train.y)
-    scorer = _fitted(head, train, judges)
+    scorer = _fitted(head, train, judges, source, ("train",), on_epoch)
     temperature, thresholds = 1.0, (0.5,) * len(source.classes)
     if task == "multilabel" and judges is not None:
         temperature, thresholds = _calibrated(scorer, judges, len(source.classes))
@@ -54,19 +62,20 @@ def train_task(
     selection = tuple(getattr(head, "selection_", ()))
     chosen = {key: np.ravel(value).tolist() for key, value in _chosen(head).items()}
     if refit == "all" and judges is not None:
-        again = make(task, name, _again(settings, head), class_weight)
+        again = make(task, name, _again(settings, head), class_weight, seed)
         both = Data(
             np.concatenate([train.X, judges.X]),
             np.concatenate([np.asarray(train.y), np.asarray(judges.y)]),
             train.items,
         )
-        scorer = _fitted(again, both, None)
+        scorer = _fitted(again, both, None, source, ("train", "validation"), None)
     return {
         "scorer": scorer,
         "temperature": temperature,
         "novelty": _novelty(source, train, judges if judges is not None else train),
         "metrics": metrics,
         "selection": selection,
+        "history": tuple(getattr(head, "history_", ())),
         "task": task,
         "label_columns": source.target.columns,
         "thresholds": thresholds if task == "multilabel" else (),
@@ -79,10 +88,25 @@ def train_task(
     }
 
 
-def _fitted(head: Any, train: Data, judges: Data | None) -> Dense:
+def _fitted(
+    head: Any,
+    train: Data,
+    judges: Data | None,
+    source: Source,
+    on: tuple[str, ...],
+    on_epoch: OnEpoch | None,
+) -> Dense:
+    """Train on the rows of `on`; heads that have epochs see maps, views and a listener too."""
     data = None if judges is None else (judges.X, np.asarray(judges.y))
-    head.fit(train.X, train.y, validation_data=data)
+    options = epoch_options(source, on, on_epoch) if hasattr(head, "head") else {}
+    head.fit(train.X, train.y, validation_data=data, **options)
+    if hasattr(head, "dense_"):
+        return head.dense_
     return Dense.linear(head.coef_, head.intercept_)
+
+
+def _parameters(head: Any) -> dict[str, Any]:
+    return getattr(head, "head", head).get_params(deep=False)
 
 
 def _check_labels(source: Source, y: np.ndarray | None) -> None:
@@ -110,13 +134,15 @@ def _facts(report: TaskReport) -> dict[str, Any]:
 
 
 def _chosen(head: Any) -> dict[str, Any]:
-    names = {"C": "C_", "alpha": "alpha_"}
+    names = {"C": "C_", "alpha": "alpha_", "epochs": "best_epoch_"}
     return {key: getattr(head, name) for key, name in names.items() if hasattr(head, name)}
 
 
 def _again(settings: Mapping[str, Any], head: Any) -> dict[str, Any]:
     """Return settings with what was chosen; one C for all labels, where each had its own."""
     kept = {key: value for key, value in settings.items() if key not in ("C", "alpha")}
+    if hasattr(head, "best_epoch_"):
+        return kept | {"epochs": head.best_epoch_}
     if hasattr(head, "alpha_"):
         return kept | {"alphas": [head.alpha_]}
     return kept | {"Cs": [float(np.exp(np.log(head.C_).mean()))]}

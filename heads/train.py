@@ -212,16 +212,21 @@ def _fit_blocks(estimator: Any, work: Work) -> None:
 
 def _fit_epochs(estimator: Any, work: Work) -> None:
     quiet_import("keras")
-    options: dict[str, Any] = {"on_epoch": work.on_epoch}
+    options = epoch_options(work.source, work.on, work.on_epoch)
     if work.chooses:
         options["validation_data"] = work.together(["validation"])
-    if len(work.source.columns) == 1:
-        shape = work.source.snapshot.row_shape(work.source.columns[0].name)
-        options["channels"] = shape[-1] if len(shape) > 1 else 0
-    if len(work.source.views) > 1:
-        views = [work.source.load_views(split) for split in work.on]
-        options["views"] = np.concatenate(views, axis=1)
     estimator.fit(*work.together(work.on), **options)
+
+
+def epoch_options(source: Source, on: tuple[str, ...], on_epoch: OnEpoch | None) -> dict[str, Any]:
+    """Return what a head that trains in epochs takes beside rows: channels of maps, and views."""
+    options: dict[str, Any] = {"on_epoch": on_epoch}
+    if len(source.columns) == 1:
+        shape = source.snapshot.row_shape(source.columns[0].name)
+        options["channels"] = shape[-1] if len(shape) > 1 else 0
+    if len(source.views) > 1:
+        options["views"] = np.concatenate([source.load_views(split) for split in on], axis=1)
+    return options
 
 
 def _fit_path(estimator: Any, work: Work) -> None:

@@ -23,10 +23,14 @@
       return p;
     };
     const right = point.label === point.predicted;
+    const [label, given] = point.words ?? [
+      data.classes[point.label] ?? "none",
+      `${data.classes[point.predicted]}, ${point.probability.toFixed(4)}`,
+    ];
     tip.append(
       picture,
-      line(`label: ${data.classes[point.label] ?? "none"}`),
-      line(`given: ${data.classes[point.predicted]}, ${point.probability.toFixed(4)}`, right ? "" : "wrong"),
+      line(`label: ${label}`),
+      line(`given: ${given}`, right ? "" : "wrong"),
       line(`${point.path} (${point.split})`, "soft"),
     );
     tip.hidden = false;

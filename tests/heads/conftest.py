@@ -1,15 +1,18 @@
 """A labelled store made in a moment: features are means of pixels, so classes are colors."""
 
 import csv
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 import extract
+from extract.relabeling import relabel
 from extract.store.reader import open_store
 from heads.cli import main
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 COLORS = {"blue": (200, 60, 60), "green": (60, 200, 60), "red": (60, 60, 200)}  # BGR
 PER_SPLIT = {"train": 12, "validation": 6, "test": 6}
 
@@ -41,6 +44,47 @@ def tabulate(images, table, **columns):
             cells = [names[color] for names in columns.values()]
             writer.writerow([f"{split}/{color}/{name}", split, *cells])
     return table
+
+
+def relabelled(store, label_of):
+    """Give every item of a store another label, a function of its row."""
+    table = store.with_name("labels.csv")
+    with open(table, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label"])
+        for row in open_store(store).items.to_pylist():
+            writer.writerow([row["path"], label_of(row)])
+    relabel(store, table)
+    return store
+
+
+@pytest.fixture
+def browser():
+    """Headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here: install the package chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+def opened(browser, path):
+    """Open a page; anything that it says on the console, or asks the network for, is an error."""
+    page, said = browser.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(
+        "request",
+        lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+    )
+    page.goto(path.as_uri())
+    return page, said
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_predict_with_the_demos_backbone(cli, tmp_path):
 
     assert status == 0
     assert out.splitlines()[0] == f"{tmp_path}/predictions.csv: 896 images, 0 of them bad"
+    assert out.splitlines()[-1] == f"Next: python -m heads report {tmp_path}/digits.head"
     assert facts["images"] == sum(facts["labels"].values()) == 182
     assert facts["labels"]["5"] > 170
 

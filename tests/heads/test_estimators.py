@@ -113,6 +113,7 @@ def test_lda_is_shrunken_unless_told_otherwise():
             {"kernal": "rbf"},
             "no setting 'kernal'. Is it kernel\\? It takes: Cs, class_weight",
         ),
+        ("logistic", {"c": 1}, "logistic has no setting 'c'. Is it C\\?"),
         ("prototype", {"scale": 3}, "prototype has no setting 'scale'. It takes none"),
     ],
 )

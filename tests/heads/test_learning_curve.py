@@ -1,6 +1,7 @@
 """Few-shot: means over draws of k images per class, judged on validation rows alone."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import heads
 from heads.data import Source
 from heads.errors import HeadError, ModelError
-from heads.learning_curve import in_their_span
+from heads.learning_curve import Point, in_their_span, verdict
 from heads.ridge import RidgeHead
 
 
@@ -66,6 +67,24 @@ def test_ridge_in_the_span_of_its_rows_is_ridge():
 def test_bad_options_are_one_line(painted, options, message):
     with pytest.raises(HeadError, match=message):
         heads.few_shot(painted, **{"columns": ["last"], **options})
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "words"),
+    [
+        (0.05, 0.01, "more labels would help"),
+        (0.001, 0.001, "would hardly help"),
+        (0.0, 0.0, "would hardly help"),
+        (0.02, 0.04, r"can be a gain of 0\.0[67]\d\d or none, so whether .* cannot be told"),
+        (-0.01, 0.03, r"can be a gain of 0\.03\d\d or none"),
+        (-0.05, 0.01, "would hardly help"),
+    ],
+)
+def test_the_verdict_says_what_its_interval_allows(gain, half, words):
+    facts = {"estimator": "ridge", "interval": half, "draws": 5, "images": 9}
+    points = [Point(shots=k, accuracy=a, **facts) for k, a in ((5, 0.7), (10, 0.7 + gain))]
+
+    assert re.search(f"{words}[^:]*$", verdict(points, [5, 10]))
 
 
 def test_a_plot_that_cannot_be_written(painted, tmp_path):

@@ -86,18 +86,23 @@ def test_every_penalty_of_a_path_is_its_optimum():
         assert found == pytest.approx(alone, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["beans_256px", "hymenoptera"])
-def test_features_of_photographs(shared, tmp_path, monkeypatch, name):
-    """Real features, in float32, as they come from a store."""
+@pytest.mark.parametrize(
+    ("folder", "shape"),
+    [("beans_256px/validation", (133, 64)), ("hymenoptera/train", (245, 1280))],
+    ids=["three classes, tall", "two classes, wide"],
+)
+def test_features_of_photographs(shared, tmp_path, monkeypatch, folder, shape):
+    """Real features, in float32, as they come from a store: all, or some of their columns."""
     monkeypatch.setenv("KERAS_HOME", str(shared / "keras_home"))
-    extract.run(shared / "data" / name, tmp_path / "store", arguments={"alpha": 0.35})
-    data = extract.open_store(tmp_path / "store").load("train")
-    weights = np.ones(len(data))
+    extract.run(shared / "data" / folder, tmp_path / "store", arguments={"alpha": 0.35})
+    data = extract.open_store(tmp_path / "store").load(None)
+    X, weights = data.X[:, : shape[1]], np.ones(len(data))
     for C in (1e-3, 1e-1):
-        head = LogisticHead([C]).fit(data.X, data.y)
-        found = objective(head.coef_, head.intercept_, data.X, data.y, C, weights)
+        head = LogisticHead([C]).fit(X, data.y)
+        found = objective(head.coef_, head.intercept_, X, data.y, C, weights)
 
-        assert found <= reference(data.X, data.y, C, weights) * (1 + 1e-4)
+        assert (X.dtype, X.shape) == (np.float32, shape)
+        assert found <= reference(X, data.y, C, weights) * (1 + 1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 4])

@@ -48,9 +48,10 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def run(folder, images, out, cwd):
+def run(folder, images, out, cwd, *more):
+    script = str(folder / "predict.py")
     return subprocess.run(
-        [sys.executable, "-I", "-c", ONLY, str(folder / "predict.py"), str(images), "--out", out],
+        [sys.executable, "-I", "-c", ONLY, script, str(images), "--out", out, *more],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -90,6 +91,49 @@ def test_it_predicts_elsewhere_what_the_model_predicts_here(digits, packed, tmp_
     numbers = [[float(r["probability"] or 0), float(r["novelty"] or 0)] for r in here]
     found = [[float(r["probability"] or 0), float(r["novelty"] or 0)] for r in there]
     np.testing.assert_allclose(found, numbers, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_labels_and_numbers_are_predicted_elsewhere_as_here(digits, tmp_path, task):
+    """One picture is broken, one is too novel, and one has no label: each has its row."""
+    import extract
+    import heads
+    from extract.store.reader import open_store
+    from tests.heads.conftest import relabelled
+
+    folder = tmp_path / "digits"
+    for path in sorted((digits.path.parent / "digits").rglob("*.png"))[::20]:
+        place = folder / path.relative_to(digits.path.parent / "digits")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    store = tmp_path / "digits.features"
+    extract.run(folder, store, backbone="digits", image_size=32, antialias=True)
+    names = {name: number for number, name in enumerate(open_store(store).classes)}
+
+    def learned(row):
+        number = names[row["label"]]
+        if task == "regression":
+            return number / 4
+        labels = ["even"] * (number % 2 == 0) + ["=large"] * (number > 4)
+        return "|".join(labels) or "|"
+
+    relabelled(store, learned)
+    model = heads.fit(store, task=task, estimator="ridge")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    away = pack(model, tmp_path / "away")
+    reject = 0.7
+    here = table(predict(model, folder, tmp_path / "here.csv", reject=reject).out)
+    done = run(away, folder, "there.csv", tmp_path, "--reject", str(reject))
+
+    assert done.returncode == 0, done.stderr
+    there = table(tmp_path / "there.csv")
+    assert list(there[0]) == list(here[0])
+    words = ["path", "status", *(["label"] if task == "multilabel" else [])]
+    assert [[row[n] for n in words] for row in there] == [[r[n] for n in words] for r in here]
+    assert {row["status"] for row in there} == {"good", "rejected", "undecodable"}
+    numbers = [n for n in here[0] if n not in words]
+    found, wanted = ([[float(r[n] or -1) for n in numbers] for r in rows] for rows in (there, here))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["graph.bin", "weights.npz", "code/heads/scoring.py"])

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,45 +21,14 @@ from heads.evaluation import evaluate
 from heads.model import save
 from heads.page import render
 from heads.reporting import report
-from tests.heads.conftest import COLORS, paint, tabulate
+from tests.heads.conftest import COLORS, opened, paint, tabulate
 from tests.heads.models import linear_model
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture
 def model(painted, tmp_path):
     """A head of class means beside its store."""
     return save(linear_model(painted), tmp_path / "photos.head")
-
-
-@pytest.fixture
-def browser():
-    """Headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here: install the package chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
-
-
-def opened(browser, path):
-    """Open a page; anything that it says on the console, or asks the network for, is an error."""
-    page, said = browser.new_page(), []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on(
-        "request",
-        lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
-    )
-    page.goto(path.as_uri())
-    return page, said
 
 
 def test_a_report_shows_the_numbers_that_evaluate_gives(model, browser):
@@ -160,6 +130,54 @@ def test_a_report_shows_the_labels_that_its_head_learned(other):
     assert "Would more labels help?" in page
     assert "red</figure>" in page
     assert "photograph" not in page
+
+
+@pytest.fixture
+def small(tmp_path, fake_backbone):
+    """A function that makes a head of class means on pictures in some splits."""
+
+    def make(**splits):
+        paint(tmp_path / "photos", splits)
+        extract.run(tmp_path / "photos", tmp_path / "photos.features", layers=["last"])
+        return heads.fit(tmp_path / "photos.features", estimator="prototype")
+
+    return make
+
+
+def test_a_report_without_validation_rows_says_why_a_chart_is_missing(small):
+    model = small(train=4, validation=2)
+    relabelled = model.path.with_name("splits.csv")
+    rows = open_store(model.store["path"]).items.to_pylist()
+    lines = [f"{row['path']},{row['split'].replace('validation', 'test')}" for row in rows]
+    relabelled.write_text("\n".join(["path,split", *lines]), encoding="utf-8")
+    relabel(model.store["path"], relabelled)
+    made = report(model)
+    why = next(note for note in made.notes if note.startswith("Whether more labels would help"))
+
+    assert "has no validation rows, which decide here. Type: python -m extract split" in why
+    assert "Whether more labels would help is not shown: " in Path(made.out).read_text()
+
+
+def test_many_rows_are_named_with_the_command_that_takes_longer(other, monkeypatch):
+    monkeypatch.setattr("heads.report_charts.FEW_SHOT", 10)
+    notes = report(other).notes
+
+    assert re.search(
+        "36 training rows of 6 features take longer than a moment. Type: python -m heads few-shot "
+        ".*listed.features --label color$",
+        notes[-1],
+    )
+
+
+def test_a_class_of_one_image_has_a_point_and_no_curve(small):
+    model = small(train=3, validation=2)
+    folder = model.path.with_name("photos") / "train" / "red"
+    for number in (1, 2):
+        (folder / f"{number}.png").unlink()
+    extract.run(folder.parents[1], model.store["path"], layers=["last"])
+    notes = report(model).notes
+
+    assert "Whether more labels would help is not shown: Class 'red' has 1 training" in notes[-1]
 
 
 def test_heads_of_different_columns_are_not_set_side_by_side(other):

@@ -13,7 +13,7 @@ from heads.errors import HeadError
 from heads.evaluation import evaluate
 from heads.fitting import fit
 from heads.neural import MLPHead
-from tests.heads.conftest import paint
+from tests.heads.conftest import paint, relabelled
 from tests.heads.models import linear_model
 
 AUGMENT = "crop=0.5,brightness=0.2"
@@ -103,3 +103,23 @@ def test_views_of_the_frozen_backbone_say_nothing_of_a_tuned_one(viewed):
     with pytest.raises(HeadError, match="views of its frozen backbone.* Leave --tta out"):
         evaluate(tuned, viewed, tta=True)
     assert evaluate(head, viewed, tta=True).rows == 18
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("multilabel", {"red": "red|warm", "green": "green", "blue": "blue|cold"}),
+        ("regression", {"red": 3, "green": 1, "blue": -2}),
+    ],
+)
+def test_labels_and_numbers_are_learned_from_views_and_judged_over_them(viewed, task, names):
+    relabelled(viewed, lambda row: names[row["label"]])
+    settings = {"epochs": 30, "learning_rate": 0.05}
+    model = fit(viewed, task=task, columns=["last"], estimator="linear", settings=settings)
+    once, mean = evaluate(model, viewed).report, evaluate(model, viewed, tta=True).report
+    views = open_source(viewed, ["last"]).load_views("test")
+
+    assert once.scalars.keys() == mean.scalars.keys()
+    assert once.scalars != mean.scalars
+    found = np.mean([model.predict_proba(view) for view in views], axis=0)
+    assert found.shape == (18, len(model.classes))
