@@ -38,7 +38,7 @@ def choose(feeds: Feeds, plan: FreezePlan, options: Options) -> Choice:
         return Choice("suffix", "as asked for", find_cut(feeds.network, plan))
     if options.augment and not options.views:
         return Choice("full", f"random --augment {options.augment} changes images every time")
-    if options.batchnorm == "train":
+    if options.batchnorm == "train" and not options.views:
         return Choice("full", "--batchnorm train")
     try:
         cut = find_cut(feeds.network, plan)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from extract import console
+from extract.cli_options import Json, Store
 from extract.console import Screen
 from finetune.options import Options
 
@@ -31,7 +32,6 @@ app = typer.Typer(
     epilog="Start here: python -m finetune plan photos.features",
 )
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Such as photos.features.")]
 Head = Annotated[
     Path | None, typer.Option(help="The head. (default: photos.head for photos.features)")
 ]
@@ -47,7 +47,6 @@ Weights = Annotated[
     str | None,
     typer.Option(help="Where the backbone's weights file is now, if it was moved."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 BatchSize = Annotated[int, typer.Option(help="Images of a training step.")]
 
 
@@ -84,17 +83,16 @@ def plan(
     for one, cut in zip(found.plans, found.wanted, strict=True):
         show_plan(screen, one, cut)
     show_cuts(screen, found)
-    best = found.plans[-1].unfreeze
-    screen.next("finetune", "run", store, "--unfreeze", best)
+    tried = [word for one in found.plans for word in ("--unfreeze", one.unfreeze)]
+    moved = [*(["--head", head] if head else []), *(["--weights", weights] if weights else [])]
+    size = [] if batch_size == DEFAULTS.batch_size else ["--batch-size", batch_size]
+    screen.next("finetune", "run", store, *moved, *size, *tried)
     screen.finish(found.to_json())
 
 
 def show_plan(screen: Screen, plan: FreezePlan, cut: str | None) -> None:
     """Print which layers train."""
-    screen.say(
-        f"--unfreeze {plan.unfreeze}: {len(plan.trainable)} of {len(plan.layers)} layers train, "
-        f"{plan.weights} weights, {plan.parameters:,} parameters, and the head"
-    )
+    screen.say(plan.describe())
     screen.table(["block", "layers", "parameters", "trains", "BatchNorm"], plan.table())
     screen.say(
         f"Suffix mode would keep {cut} of each image."
@@ -205,7 +203,7 @@ def run(
     ] = DEFAULTS.mode,
     seed: Annotated[int, typer.Option(help="Decides all that is drawn by chance.")] = DEFAULTS.seed,
     cache_memory: Annotated[
-        str, typer.Option(help="Decoded images in memory; the rest goes to disk.")
+        str, typer.Option(help="Decoded images and activations in memory; the rest is on disk.")
     ] = DEFAULTS.cache_memory,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's files.")
@@ -281,7 +279,8 @@ def show_summary(screen: Screen, found: Summary) -> None:
     screen.say(
         f"  validation accuracy {found.validation_accuracy:.4f}, of the head "
         f"{found.head_validation_accuracy:.4f}; {found.trainable_weights} weights trained in "
-        f"{found.mode} mode, {found.epoch_seconds:.1f} s per epoch, {found.seconds:.0f} s in all"
+        f"{found.mode} mode, {found.epoch_seconds:.1f} s per epoch, {found.seconds:.0f} s in all "
+        f"({found.decoding_seconds:.1f} s decoding, {found.extraction_seconds:.1f} s extracting)"
     )
     if found.activation_error is not None:
         screen.say(f"  kept activations are {found.activation_error:.1e} from float32, relative")

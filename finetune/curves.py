@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
-PANELS = (("val_accuracy", "accuracy", "validation accuracy"), ("val_loss", "loss", "loss"))
+PANELS = (("val_accuracy", "accuracy", "accuracy"), ("val_loss", "loss", "loss"))
 """Validation's name, training's name, what the axis is called."""
 
 
@@ -28,11 +28,13 @@ def draw(
         "curves.png" and "curves.svg" with their bytes.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, (validation, training, label) in zip(figure.subplots(1, 2), PANELS, strict=True):
         _panel(axes, head, tuned, before[validation], validation, training)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     figure.axes[0].legend()

@@ -70,7 +70,7 @@ class Feeds:
         self._caches: dict[str, PixelCache] = {}
         self._boundaries: dict[str, Boundary] = {}
         self._head: Judgment | None = None
-        self.extraction_seconds = 0.0
+        self.extraction_seconds = self.decoding_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +90,19 @@ class Feeds:
         """Return the decoded images of "train" or "validation", in row order."""
         if split not in self._caches:
             rows = self.train if split == "train" else self.validation
-            limit = self.options.cache_bytes - sum(c.memory_bytes for c in self._caches.values())
-            cache = PixelCache(self.network.model.recipe.pixels, max(limit, 0), self._store.parent)
+            policy, limit = self.network.model.recipe.pixels, self._memory_left()
+            cache = PixelCache(policy, limit, self._store.parent)
             self._caches[split] = cache
             self._reporter.note(f"Decoding {len(rows):,} {split} images, once …")
+            begun = time.perf_counter()
             cache.fill(rows.readers)
+            self.decoding_seconds += time.perf_counter() - begun
         return self._caches[split]
+
+    def _memory_left(self) -> int:
+        """Return how many bytes may still stay in memory, of pixels and activations together."""
+        held: list[PixelCache | Boundary] = [*self._caches.values(), *self._boundaries.values()]
+        return max(self.options.cache_bytes - sum(one.memory_bytes for one in held), 0)
 
     # Graphs
 
@@ -144,7 +151,7 @@ class Feeds:
         if not views:
             first = len(self.validation)  # training rows come after them
             return lambda rows, epoch: kept.take(rows + first)
-        limit = self.options.cache_bytes // views
+        limit = self._memory_left() // views
         opened = [
             open_boundary(kept.snapshot, cut, [self.train], limit, view)
             for view in range(1, views + 1)
@@ -152,7 +159,7 @@ class Feeds:
         return lambda rows, epoch: take_views(opened, pick_views(count, views, seed, epoch), rows)
 
     def boundary(self, choice: Choice) -> Boundary:
-        """Return the activations at a cut: of validation rows, then of training rows."""
+        """Return the activations at a cut: of validation, then (without views) of training rows."""
         cut = choice.cut
         assert cut is not None
         if cut.name not in self._boundaries:
@@ -171,10 +178,9 @@ class Feeds:
                 augment=augment,
             )
             self.extraction_seconds += time.perf_counter() - begun
-            rows = [self.validation, self.train]
-            self._boundaries[cut.name] = open_boundary(
-                snapshot, cut, rows, self.options.cache_bytes
-            )
+            # Views of training rows are opened one by one; plain ones serve nobody then.
+            rows = [self.validation] if views else [self.validation, self.train]
+            self._boundaries[cut.name] = open_boundary(snapshot, cut, rows, self._memory_left())
         return self._boundaries[cut.name]
 
     def are_kept(self, cut: Cut) -> bool:

@@ -76,6 +76,13 @@ class FreezePlan:
         """The layers in runs of one block, in order."""
         return [(name, list(run)) for name, run in groupby(self.layers, lambda x: x.block)]
 
+    def describe(self) -> str:
+        """Return one line that says how much trains."""
+        return (
+            f"--unfreeze {self.unfreeze}: {len(self.trainable)} of {len(self.layers)} layers "
+            f"train, {self.weights} weights, {self.parameters:,} parameters, and the head"
+        )
+
     def table(self) -> list[tuple[str, int, int, str, int]]:
         """Return (block, layers, parameters, trainable, BatchNorm layers) for people.
 

@@ -82,6 +82,16 @@ class Guard:
         }
         self._write(STATE, json.dumps(facts).encode())
 
+    def is_over(self, patience: int) -> bool:
+        """Whether so many epochs have ended since the best one; 0 is never."""
+        last = self.history[-1]["epoch"] if self.history else 0
+        return patience > 0 and last - self.epoch >= patience
+
+    @property
+    def praise(self) -> str:
+        """What people hear of an epoch that is better than all before it."""
+        return "best epoch so far, not better than the head" if self.kept_head else "best so far"
+
     @property
     def kept_head(self) -> bool:
         """Whether no epoch was better than the head."""

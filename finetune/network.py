@@ -131,6 +131,12 @@ def open_network(model: Model, weights: str | Path | None = None) -> Network:
     import keras
 
     request = model.request(weights)
+    if request.spec.kind == "graph":
+        raise FinetuneError(
+            f"{request.spec.title} is a frozen graph: its weights are constants, and cannot be "
+            f"trained. Extract with a model of keras.applications (python -m extract backbones "
+            f"lists them)"
+        )
     built = keras_graph.build(request.spec, request.image_size)
     if built.original is None:
         raise FinetuneError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ class Options:
     mode: Mode = "auto"
     seed: int = 0
     cache_memory: str = "2GB"
-    """How much of the decoded images stays in memory; the rest goes to disk."""
+    """How much of decoded images and activations stays in memory; the rest is on disk."""
     tensorboard: Path | None = None
     """Folder for TensorBoard's files."""
 
@@ -86,7 +87,9 @@ class Options:
             ("ema", 0, 0.9999),
         ):
             _within(name, getattr(self, name), low, high)
-        if not self.learning_rate > 0 or self.layer_decay == 0:
+        if self.weight_decay is not None:
+            _within("weight_decay", self.weight_decay, 0, None)
+        if not 0 < self.learning_rate < math.inf or self.layer_decay == 0:
             raise FinetuneError(
                 f"--learning-rate and --layer-decay are above 0. Received: {self.learning_rate} "
                 f"and {self.layer_decay}"
@@ -131,7 +134,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float | None) -> None:
-    if not low <= value or (high is not None and value > high):
+    if not low <= value < math.inf or (high is not None and value > high):
         option = "--" + name.replace("_", "-")
         upper = "" if high is None else f" and at most {high}"
         raise FinetuneError(f"{option} is at least {low}{upper}. Received: {value}")

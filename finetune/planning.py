@@ -6,7 +6,6 @@ head ─▶ network ─▶ freeze plan (block, layers, parameters, trains?, Batc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from extract.store.commits import HAS_FEATURES
 from finetune import freezing
 from finetune.boundary import Cut, block_cuts, find_cut, flops
 from finetune.errors import CutError
+from finetune.memory import naming_memory
 from finetune.network import Network, open_network
 from finetune.options import Options
 from finetune.quiet import quiet_keras
@@ -105,6 +105,18 @@ def plan(
     reporter = Silent() if reporter is None else reporter
     wanted = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
+    with naming_memory(batch_size):
+        return _planned(store, model, wanted, batch_size, weights, reporter)
+
+
+def _planned(
+    store: str | Path,
+    model: Model,
+    wanted: Sequence[str],
+    batch_size: int,
+    weights: str | Path | None,
+    reporter: Reporter,
+) -> Planned:
     source = open_features(model, store)
     quiet_keras()
     network = open_network(model, weights)
@@ -140,17 +152,16 @@ def cut_facts(
     batch_size: int,
 ) -> list[CutFacts]:
     """Probe the cuts below blocks, and others, topmost first; everything trains meanwhile."""
-    from finetune.probing import SECONDS, probe
+    from finetune.probing import probe
 
-    begun = time.perf_counter()
     freezing.apply(network, freezing.make_plan(layers, "all"))
     by_position = {cut.position: cut for cut in [*also, *block_cuts(network)]}
     cuts = [by_position[position] for position in sorted(by_position, reverse=True)]
     unique = list({cut.name: cut for cut in reversed(cuts)}.values())[::-1]
-    # What was asked for is timed in any case, the rest while there is time.
-    costs = {name: c for cut in also for name, c in probe(network, [cut], batch_size).items()}
-    left = SECONDS - (time.perf_counter() - begun)
-    costs = probe(network, unique, batch_size, max(left, 0.0)) | costs
+    costs = probe(network, unique, batch_size)
+    for cut in also:  # what was asked for is timed in any case
+        if costs[cut.name].suffix is None:
+            costs |= probe(network, [cut], batch_size, seconds=0.0)
     work = flops(network)
     return [
         CutFacts(

@@ -1,17 +1,21 @@
 """What a cut saves on this machine, from a short probe: FLOPs mislead.
 
     segment 0 ─ cut ─ segment 1 ─ cut ─ ... ─ segment n ─▶ feature row
-    forward of each, from the bottom; a training step of each, from the top down, while time is left
+    a forward pass of each; a training step of each, from the top down, while time is left
 
 A cut's prefix runs forward only, and its suffix trains: t_prefix sums the forward passes below it,
 t_suffix the steps above. What calling Keras costs, however little is computed, is measured with an
-empty segment and taken off all but one.
+empty segment and taken off all of them; a step has it once. Segments take turns, so that a machine
+that is busy for a second slows all, and the median turn of each counts: the fastest would flatter
+short segments, which fit into moments in which others are still.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,9 +29,14 @@ from finetune.network import Network
 
 SECONDS = 10.0
 """Longest probe."""
-BATCH = 16
+BATCH = 32
 """Images of a probe's batch, at most."""
-REPEATS = 3
+TRACING = 0.7
+"""Share of the time after which no further segment is traced."""
+TURNS = 8
+"""Of each segment, at most: fewer where time runs out."""
+
+Work = Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +87,12 @@ def probe(
         network: The network.
         cuts: In any order.
         batch_size: Images of a step.
-        seconds: After which no further segment is begun.
+        seconds: Of all of it; the topmost step, and one turn, are taken in any case.
 
     Returns:
         Costs by the name of the cut.
     """
-    deadline = time.perf_counter() + seconds
+    begun = time.perf_counter()
     rising = sorted(cuts, key=lambda cut: cut.position)
     count = min(batch_size, BATCH)
     variables = [*network.trunk.weights, *network.head.weights]
@@ -91,36 +100,56 @@ def probe(
     bodies = _segments(network, rising)
     size = network.built.image_size
     inputs: Any = np.random.default_rng(0).uniform(0, 255, (count, size, size, 3))
-    inputs = inputs.astype(np.float32)
-    forward, arrivals = [], []
+    inputs = _tensors(inputs.astype(np.float32))
+    arrivals = []
     for body in bodies:
         arrivals.append(inputs)
-        inputs, spent = _timed_forward(body, inputs)
-        forward.append(spent)
-    steps: list[float | None] = [None] * len(bodies)
-    overhead = _step(_empty(), np.zeros((count, 1), np.float32))
-    longest = 0.0
-    for number in range(len(bodies) - 1, 0, -1):  # the lowest segment never trains
-        begun = time.perf_counter()
-        if begun + longest > deadline and number < len(bodies) - 1:
-            break
-        spent = _step(bodies[number], arrivals[number])
-        steps[number] = max(spent - (overhead if number < len(bodies) - 1 else 0.0), 0.0)
-        longest = max(longest, time.perf_counter() - begun)
+        inputs = _tensors(body.predict_on_batch(inputs))  # traces
+    forwards = [_forward(body, x) for body, x in zip(bodies, arrivals, strict=True)]
+    steps = _steps(bodies, arrivals, begun + TRACING * seconds)
+    nothing = _tensors(np.zeros((count, 1), np.float32))
+    works = [*forwards, *steps.values(), _forward(_empty(), nothing), _step(_empty(), nothing)]
+    spent = _typical(works, begun + seconds)
     assign(variables, before)
+    *spent, calling, stepping = spent
+    forward = [max(seconds - calling, 0.0) / count for seconds in spent[: len(bodies)]]
+    trained = {
+        number: max(seconds - stepping, 0.0) / count
+        for number, seconds in zip(steps, spent[len(bodies) :], strict=True)
+    }
     return {
         cut.name: Costs(
-            prefix=sum(forward[: i + 1]) / count,
-            suffix=_total(steps[i + 1 :], count),
+            prefix=sum(forward[: i + 1]),
+            suffix=_suffix(range(i + 1, len(bodies)), trained, stepping / count),
             read=_read(cut, count),
         )
         for i, cut in enumerate(rising)
     }
 
 
-def _total(steps: Sequence[float | None], count: int) -> float | None:
-    known = [step for step in steps if step is not None]
-    return sum(known) / count if len(known) == len(steps) else None
+def _suffix(numbers: range, trained: Mapping[int, float], stepping: float) -> float | None:
+    """Return what a step of segments costs per image; None where one was not timed."""
+    if any(number not in trained for number in numbers):
+        return None
+    return stepping + sum(trained[number] for number in numbers)
+
+
+def _steps(
+    bodies: Sequence[keras.Model], arrivals: Sequence[Any], deadline: float
+) -> dict[int, Work]:
+    """Return what takes a training step, by segment: from the top down, while there is time.
+
+    The lowest segment never trains, and the topmost is always there.
+    """
+    found: dict[int, Work] = {}
+    longest, top = 0.0, len(bodies) - 1
+    for number in range(top, 0, -1):
+        begun = time.perf_counter()
+        if number < top and begun + longest > deadline:
+            break
+        found[number] = _step(bodies[number], arrivals[number])
+        longest = max(longest, time.perf_counter() - begun)
+    return found
 
 
 def _segments(network: Network, cuts: Sequence[Cut]) -> list[keras.Model]:
@@ -143,16 +172,20 @@ def _segments(network: Network, cuts: Sequence[Cut]) -> list[keras.Model]:
     return bodies
 
 
-def _timed_forward(body: keras.Model, inputs: Any) -> tuple[Any, float]:
-    """Return the outputs of a segment, bare where there is one, and seconds of a forward pass."""
-    outputs = body.predict_on_batch(inputs)
-    spent = _fastest(lambda: body.predict_on_batch(inputs))
-    flat = keras.tree.flatten(outputs)
-    return (flat[0] if len(flat) == 1 else flat), spent
+def _tensors(arrays: Any) -> Any:
+    """Return arrays as tensors, bare where there is one: `fit` copies them beside its work."""
+    flat = [keras.ops.convert_to_tensor(array) for array in keras.tree.flatten(arrays)]
+    return flat[0] if len(flat) == 1 else flat
 
 
-def _step(body: keras.Model, inputs: Any) -> float:
-    """Return seconds of a training step of a segment that changes nothing."""
+def _forward(body: keras.Model, inputs: Any) -> Work:
+    """Return what runs a segment forward, traced."""
+    body.predict_on_batch(inputs)
+    return lambda: body.predict_on_batch(inputs)
+
+
+def _step(body: keras.Model, inputs: Any) -> Work:
+    """Return what takes a training step of a segment that changes nothing, traced."""
     segment = Segment(body)
     count = len(keras.tree.flatten(inputs)[0])
     segment(keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape), inputs))
@@ -165,8 +198,8 @@ def _step(body: keras.Model, inputs: Any) -> float:
         jit_compile=keras.backend.backend() == "jax",
     )
     targets = np.zeros((count, 1), np.float32)
-    segment.train_on_batch(inputs, targets)  # traces
-    return _fastest(lambda: segment.train_on_batch(inputs, targets))
+    segment.train_on_batch(inputs, targets)
+    return lambda: segment.train_on_batch(inputs, targets)
 
 
 def _empty() -> keras.Model:
@@ -174,17 +207,23 @@ def _empty() -> keras.Model:
     return keras.Model(x, keras.layers.Identity()(x))
 
 
-def _fastest(work: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _typical(works: Sequence[Work], deadline: float) -> list[float]:
+    """Return the seconds of the median turn of each; one turn at least, and no late ones."""
+    turns: list[list[float]] = []
+    begun = last = time.perf_counter()
+    while not turns or (len(turns) < TURNS and last + (last - begun) / len(turns) <= deadline):
+        turns.append([])
+        for work in works:
+            work()
+            now = time.perf_counter()
+            turns[-1].append(now - last)
+            last = now
+    return [statistics.median(seconds) for seconds in zip(*turns, strict=True)]
 
 
 def _read(cut: Cut, count: int) -> float:
     """Return seconds per image to take activations from memory, at random, as float32."""
     kept = [np.zeros((4 * count, *shape), np.float16) for shape in cut.shapes]
     rows = np.random.default_rng(0).permutation(4 * count)[:count]
-    return _fastest(lambda: [array[rows].astype(np.float32) for array in kept]) / count
+    work = [lambda: [array[rows].astype(np.float32) for array in kept]]
+    return _typical(work, math.inf)[0] / count

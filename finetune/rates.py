@@ -13,7 +13,7 @@ a schedule of its own, and which variable has which rate is asserted before the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,15 @@ def build_optimizer(groups: Sequence[Group], options: Options, steps_per_epoch: 
         options: How to train.
         steps_per_epoch: Batches of an epoch.
     """
+    optimizer = _of_groups(groups, options, steps_per_epoch)
+    if options.precision == "mixed_float16":
+        # Small gradients are 0 in float16. Keras does this by itself only for a model whose own
+        # policy it is, and ours has it in layers.
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _of_groups(groups: Sequence[Group], options: Options, steps_per_epoch: int) -> Any:
     if options.layer_decay == 1.0:
         return _one(options.learning_rate, options, steps_per_epoch)
     parts = {group.name: _one(group.rate, options, steps_per_epoch) for group in groups}
@@ -167,14 +176,3 @@ def _wanted(groups: Sequence[Group]) -> Iterator[tuple[str, float]]:
     for group in groups:
         for path in group.paths:
             yield path, group.rate
-
-
-def table(groups: Sequence[Group]) -> list[tuple[str, int, str]]:
-    """Return (block, variables, learning rate) for people."""
-    return [(group.name, len(group.paths), f"{group.rate:.3g}") for group in groups]
-
-
-def ratio(rates: Mapping[str, float]) -> float:
-    """Return the lowest rate over the highest; 1.0 where all are 0."""
-    top = max(rates.values(), default=0.0)
-    return min(rates.values()) / top if top else 1.0

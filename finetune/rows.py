@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from extract import places
 from finetune.errors import FinetuneError
+from finetune.origins import check_origin, fit_command
 from heads.data import Source, check_classes, opened_snapshot
 from heads.evaluation import open_for
 from heads.imaging import images_root, read_known
@@ -74,8 +76,8 @@ def open_features(model: Model, store: str | Path) -> Source:
     """Return the features and the labels of a head that can be tuned on their images.
 
     Raises:
-        FinetuneError: If it is no classifier, or the rows that would judge it are rows that it
-            was trained on.
+        FinetuneError: If it is no classifier, or is of another data set, or the rows that would
+            judge it are rows that it was trained on.
         StaleModelError: If the model is of another recipe.
         HeadError: If the store has no labels.
     """
@@ -88,19 +90,18 @@ def open_features(model: Model, store: str | Path) -> Source:
         )
     source, path = open_for(model, snapshot), snapshot.path
     if model.settings.get("refit") == "all" and "validation" in model.splits:
-        (column,) = model.label_columns
-        label = "" if column == "label" else f" --label {column!r}"
         raise FinetuneError(
             f"{model.path} was trained on validation rows as well (--refit all), and only rows "
             f"that it did not see can tell whether tuning is better. Give --head one that was not: "
-            f"python -m heads fit {path}{label} --out {beside(path, '.train.head')}"
+            f"{fit_command(model, path, '.train.head')}"
         )
+    check_origin(model, snapshot)
     return source
 
 
 def beside(store: str | Path, suffix: str) -> Path:
-    """Return `photos.head` or `photos.tuned` for `photos.features`."""
-    path = Path(store)
+    """Return `photos.head` or `photos.tuned` for `photos.features`; here for one in a bucket."""
+    path = places.beside(store)
     return path.with_name(path.name.removesuffix(".features") + suffix)
 
 

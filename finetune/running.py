@@ -10,12 +10,13 @@ import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extract import places
 from extract.progress import Reporter, Silent
 from extract.recipe import digest_json
 from finetune import freezing
@@ -26,12 +27,14 @@ from finetune.freezing import FreezePlan
 from finetune.guard import assign, values_of
 from finetune.interpolation import best_share, between
 from finetune.judging import Judgment
+from finetune.memory import naming_memory
 from finetune.network import check_head, open_network
 from finetune.options import Options, check_tensorboard
 from finetune.quiet import quiet_keras
 from finetune.rows import beside, open_rows
 from finetune.writing import publish, tuned_model
 from heads.model import Model, check_place, load
+from heads.optimizers import optimizer_name
 
 if TYPE_CHECKING:
     from finetune.training import OnStep, Trained
@@ -71,6 +74,7 @@ class Summary:
     head: str
     unfreeze: str
     head_validation_accuracy: float
+    """On the full graph, as `validation_accuracy`, whatever the mode trains on."""
     validation_accuracy: float
     epoch_seconds: float
     mode: str
@@ -82,14 +86,20 @@ class Summary:
     activation_error: float | None
     extraction_seconds: float
     """What extracting activations took, of all attempts together."""
+    decoding_seconds: float
+    """What decoding images into the cache took: in suffix mode too, whose result is judged from
+    pixels on."""
     attempts: tuple[Mapping[str, Any], ...]
     """One per --unfreeze, in their order."""
     seconds: float
+    """Of the whole run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
     attempt: Attempt
+    head: Judgment
+    """Of the head, on the full graph as all that it is compared with."""
     judgment: Judgment
     variables: list[Any]
     weights: list[np.ndarray]
@@ -140,11 +150,12 @@ def run(
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
     target = Path(out) if out is not None else beside(store, ".tuned")
     check_place(target)
-    session = _Session(model, Path(store), target, settings, images, weights, reporter, on_step)
-    with session.feeds:
-        outcomes = session.attempts(texts)
-        best = max(outcomes, key=lambda outcome: outcome.judgment)
-        written = session.publish(best, outcomes)
+    with naming_memory(settings.batch_size, settings.cache_memory):
+        session = _Session(model, Path(store), target, settings, images, weights, reporter, on_step)
+        with session.feeds:
+            outcomes = session.attempts(texts)
+            best = max(outcomes, key=lambda outcome: outcome.judgment)
+            written = session.publish(best, outcomes)
     troubles = [o.trained.trouble for o in outcomes if o.trained.trouble]
     if troubles:
         raise TrainingError(f"{troubles[0]}. What was best is kept: {target}")
@@ -175,17 +186,20 @@ class _Session:
         if source.snapshot.items_digest != model.store["items_digest"]:
             reporter.note(
                 f"Images, labels or splits of {source.snapshot.path} are not those that the head "
-                f"was trained with, so validation rows may be among those it saw"
+                f"was trained with; none that it was trained on is a validation row now"
             )
         self.model, self.target, self.options = model, target, options
         self.source, self.reporter, self.weights = source, reporter, weights
         self.on_step = on_step
         quiet_keras()
+        optimizer_name(options.optimizer)  # an unknown one is told before minutes of work
         self.network = open_network(model, weights)
         check_head(self.network, source.load("validation").X)
         self.layers = freezing.layers_of(self.network.built)
         self.validation = validation
-        self.feeds = Feeds(self.network, options, train, validation, store, weights, reporter)
+        self.feeds = Feeds(
+            self.network, options, train, validation, places.beside(store), weights, reporter
+        )
         self.start = values_of(self._everything())
 
     @property
@@ -201,28 +215,43 @@ class _Session:
         """Try each `--unfreeze` from the same head, until one has to stop."""
         plans = [freezing.make_plan(self.layers, text) for text in texts]
         outcomes = []
-        for number, plan in enumerate(plans):
+        for number, plan in enumerate(plans, 1):
             assign(self._everything(), self.start)
             freezing.apply(self.network, plan)
-            if len(plans) > 1:
-                self.reporter.note(f"--unfreeze {plan.unfreeze}, {number + 1} of {len(plans)}")
-            outcomes.append(self._attempt(plan))
+            which = f"Plan {number} of {len(plans)}: " if len(plans) > 1 else ""
+            self.reporter.note(which + plan.describe())
+            options = self.options
+            if options.tensorboard is not None and len(plans) > 1:  # one folder is one curve
+                folder = options.tensorboard / plan.unfreeze.replace(":", "-")
+                options = replace(options, tensorboard=folder)
+            outcomes.append(self._attempt(plan, options))
             if outcomes[-1].trained.trouble:
                 break
         return outcomes
 
-    def _attempt(self, plan: FreezePlan) -> _Outcome:
+    def _attempt(self, plan: FreezePlan, options: Options) -> _Outcome:
         from finetune.training import train  # Keras' callbacks are classes of it
 
-        choice = choose(self.feeds, plan, self.options)
+        choice = self._begun(plan, options) or choose(self.feeds, plan, options)
         self.reporter.note(f"Mode {choice.mode}: {choice.why}")
         feed = self.feeds.feed(choice)
-        folder = self.work / _fingerprint(
-            self.model, self.source.snapshot.items_digest, plan, choice, self.options
-        )
-        trained = train(self.network, plan, self.options, feed, folder, self.reporter, self.on_step)
+        folder = self._folder(plan, choice.mode, options)
+        trained = train(self.network, plan, options, feed, folder, self.reporter, self.on_step)
         error = self.feeds.check_joined(choice)
         return self._judged(plan, choice, trained, error)
+
+    def _folder(self, plan: FreezePlan, mode: str, options: Options) -> Path:
+        """Return where a training keeps its state."""
+        items = self.source.snapshot.items_digest
+        return self.work / _fingerprint(self.model, items, plan, mode, options)
+
+    def _begun(self, plan: FreezePlan, options: Options) -> Choice | None:
+        """Return the mode of the run that this one resumes: a probe may come out otherwise now."""
+        for mode in ("suffix", "full"):
+            if options.mode == "auto" and self._folder(plan, mode, options).is_dir():
+                choice = choose(self.feeds, plan, replace(options, mode=mode))
+                return replace(choice, why="as the run before, which goes on")
+        return None
 
     def _judged(
         self, plan: FreezePlan, choice: Choice, trained: Trained, error: float | None
@@ -230,7 +259,7 @@ class _Session:
         """Decide on the full graph between the head, the tuned weights and what lies between."""
         guard, head = trained.guard, self.feeds.head_judgment(self.start, self._everything())
         kept, share, judgment, weights = "head", None, head, guard.start
-        if not guard.kept_head:
+        if guard.weights:  # the mode judged them, perhaps on float16 activations
             found = self._judge(trained.variables, guard.weights)
             if found.beats(head):
                 kept, judgment, weights = "tuned", found, guard.weights
@@ -260,6 +289,7 @@ class _Session:
                 share=share,
                 activation_error=error,
             ),
+            head,
             judgment,
             trained.variables,
             weights,
@@ -285,26 +315,23 @@ class _Session:
             "options": _json(self.options),
             "attempts": [asdict(outcome.attempt) for outcome in outcomes],
             "head": str(self.model.path or ""),
-            "head_validation_accuracy": best.trained.guard.head.accuracy,
+            "head_validation_accuracy": best.head.accuracy,
         }
         history = best.trained.guard.history
         model = tuned_model(self.network, self.source, train, validation, history, settings)
-        head = best.trained.guard.head
-        before = {"val_accuracy": head.accuracy, "val_loss": head.loss}
+        before = {"val_accuracy": best.head.accuracy, "val_loss": best.head.loss}
         return publish(
             self.network, model, self.target, self.validation, validation, before, self.weights
         )
 
 
-def _fingerprint(
-    model: Model, items: str, plan: FreezePlan, choice: Choice, options: Options
-) -> str:
+def _fingerprint(model: Model, items: str, plan: FreezePlan, mode: str, options: Options) -> str:
     """Name all that decides a training, so that a resume goes on with nothing else."""
     facts = {
         "model": model.record,
         "items": items,
         "unfreeze": plan.unfreeze,
-        "mode": choice.mode,
+        "mode": mode,
         "options": _json(options),
     }
     return digest_json(facts)[:16]
@@ -327,7 +354,7 @@ def _summary(
         store=session.source.snapshot.path,
         head=str(session.model.path or ""),
         unfreeze=attempt.unfreeze,
-        head_validation_accuracy=best.trained.guard.head.accuracy,
+        head_validation_accuracy=best.head.accuracy,
         validation_accuracy=attempt.validation_accuracy,
         epoch_seconds=attempt.epoch_seconds,
         mode=attempt.mode,
@@ -338,6 +365,7 @@ def _summary(
         share=attempt.share,
         activation_error=attempt.activation_error,
         extraction_seconds=round(session.feeds.extraction_seconds, 3),
+        decoding_seconds=round(session.feeds.decoding_seconds, 3),
         attempts=tuple(asdict(outcome.attempt) for outcome in outcomes),
         seconds=round(seconds, 3),
     )

@@ -19,6 +19,7 @@ import numpy as np
 from extract import api
 from extract.augment import Augmentation
 from extract.engines.engine import relative_distance
+from extract.places import beside
 from extract.progress import Reporter
 from extract.recipe import Column, digest_json
 from extract.store.reader import Snapshot, open_store
@@ -39,7 +40,7 @@ def boundary_store(store: str | Path, augment: str = "") -> Path:
 
     A store has views of one augmentation, so each has a store of its own.
     """
-    path = Path(store)
+    path = beside(store)
     spec = f"-{digest_json(Augmentation.parse(augment).canonical)[:8]}" if augment else ""
     return path.with_name(f"{path.name.removesuffix('.features')}{spec}{SUFFIX}")
 
@@ -137,6 +138,11 @@ class Boundary:
     """(n,) rows of the store, one per image that was asked for."""
     loaded: tuple[np.ndarray, ...] | None
     """The activations, where they fit into memory: (n, *shape) float16 per column."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that they take there."""
+        return sum(array.nbytes for array in self.loaded or ())
 
     def take(self, rows: np.ndarray, epoch: int = 0) -> np.ndarray | list[np.ndarray]:
         """Return float32 activations of rows, counted in what was asked for."""

@@ -5,7 +5,6 @@ Feed (full or suffix) ─▶ Tuner.fit ─▶ each epoch: judge ─▶ guard ─
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +18,16 @@ import numpy as np
 
 from extract.progress import Reporter
 from finetune import rates
+from finetune.backup import Backup
 from finetune.batches import PlainBatches, Take, TrainBatches
 from finetune.errors import FinetuneError, TrainingError
 from finetune.freezing import FreezePlan
 from finetune.guard import Frozen, Guard, assign, values_of
 from finetune.judging import Judgment, rows_of
+from finetune.memory import is_out_of_memory, out_of_memory
 from finetune.network import Network
 from finetune.options import Options
 from finetune.tuner import Tuner
-
-BACKUP = "backup"
-OUT_OF_MEMORY = ("ResourceExhausted", "OutOfMemory", "MemoryError")
-"""How the classes of errors are called where memory ran out."""
 
 OnStep = Callable[[float], None]
 
@@ -89,7 +86,10 @@ def train(
         FinetuneError: If other weights would train than was planned.
     """
     held_out = PlainBatches(feed.validation, len(feed.validation_codes), 2 * options.batch_size)
-    tuner, groups, batches = _compiled(network, plan, options, feed)
+    tuner, groups, batches = compiled(network, plan, options, feed)
+    if len(groups) > 1 and options.layer_decay != 1.0:
+        peaks = ", ".join(f"{group.name} {group.rate:.2g}" for group in groups)
+        reporter.note(f"Rates at their peak: {peaks}")
     statistics = _moving_statistics(network, plan, options)
     variables = [*tuner.trainable_variables, *statistics]
     frozen = Frozen(network.operations, [*network.trunk.trainable_weights, *statistics])
@@ -100,20 +100,23 @@ def train(
     guard = Guard.begin(folder, judged(), values_of(variables))
     watcher = Watcher(options, batches, groups, guard, variables, network, judged, reporter)
     watcher.on_step = on_step
-    trouble = None
+    trouble: TrainingError | None = None
     with policy(network, options.precision):
         try:
-            tuner.fit(
-                batches,
-                epochs=options.epochs,
-                verbose=0,
-                shuffle=False,
-                callbacks=[watcher, *_callbacks(folder, options)],
-            )
+            if not guard.is_over(options.patience):
+                tuner.fit(
+                    batches,
+                    epochs=options.epochs,
+                    verbose=0,
+                    shuffle=False,
+                    callbacks=[watcher, *_callbacks(folder, options, guard)],
+                )
+        except TrainingError as error:
+            trouble = error
         except Exception as error:
-            trouble = _out_of_memory(error, options)
-            if trouble is None:
+            if not is_out_of_memory(error):
                 raise
+            trouble = out_of_memory(options.batch_size, options.cache_memory)
     frozen.check()
     assign(variables, guard.result)
     return Trained(
@@ -121,13 +124,18 @@ def train(
         variables=variables,
         trainable_weights=len(tuner.trainable_variables),
         epoch_seconds=[row["seconds"] for row in guard.history],
-        trouble=trouble or watcher.trouble,
+        trouble=trouble,
     )
 
 
-def _compiled(
+def compiled(
     network: Network, plan: FreezePlan, options: Options, feed: Feed
 ) -> tuple[Tuner, list[rates.Group], TrainBatches]:
+    """Return the network as it trains, compiled, with its groups of rates and its batches.
+
+    Raises:
+        FinetuneError: If other weights would train than was planned, or at other rates.
+    """
     weights = class_weights(feed.codes, len(network.model.classes), options)
     targets = np.eye(len(network.model.classes), dtype=np.float32)[feed.codes]
     batches = TrainBatches(feed.train, targets, weights, options.batch_size, options.seed)
@@ -155,7 +163,7 @@ def _compiled(
         # XLA takes minutes to compile a backbone for a processor.
         jit_compile=keras.backend.backend() == "jax",
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        auto_scale_loss=options.precision == "mixed_float16",
+        auto_scale_loss=False,  # `rates` does
     )
     return tuner, groups, batches
 
@@ -186,33 +194,13 @@ def _moving_statistics(network: Network, plan: FreezePlan, options: Options) -> 
     ]
 
 
-def _callbacks(folder: Path, options: Options) -> list[Any]:
-    callbacks = [keras.callbacks.BackupAndRestore(str(folder / BACKUP), delete_checkpoint=False)]
+def _callbacks(folder: Path, options: Options, guard: Guard) -> list[Any]:
+    callbacks: list[Any] = [Backup(folder)]
     if options.tensorboard is not None:
         from finetune.scalars import Scalars
 
-        callbacks.append(Scalars(options.tensorboard))
+        callbacks.append(Scalars(options.tensorboard, guard))
     return callbacks
-
-
-def epochs_done(folder: Path) -> int:
-    """Return how many epochs a run that stopped has finished, by its backup; 0 for none."""
-    try:
-        text = (folder / BACKUP / "training_metadata.json").read_text(encoding="utf-8")
-        return int(json.loads(text)["epoch"])
-    except (OSError, ValueError, KeyError):
-        return 0
-
-
-def _out_of_memory(error: Exception, options: Options) -> TrainingError | None:
-    name = type(error).__name__
-    if not any(word in name for word in OUT_OF_MEMORY) and "RESOURCE_EXHAUSTED" not in str(error):
-        return None
-    return TrainingError(
-        f"Memory ran out with --batch-size {options.batch_size} and --cache-memory "
-        f"{options.cache_memory}. Give --batch-size {max(options.batch_size // 2, 1)}, or a lower "
-        f"--cache-memory"
-    )
 
 
 @contextmanager
@@ -239,7 +227,11 @@ def policy(network: Network, precision: str) -> Iterator[None]:
 
 
 class Watcher(keras.callbacks.Callback):
-    """Judges each epoch, keeps what is best, and stops what goes wrong."""
+    """Judges each epoch, keeps what is best, and stops what goes wrong.
+
+    It stops by raising `TrainingError`: callbacks after it, such as the backup for a resume, then
+    never see weights that are no numbers.
+    """
 
     def __init__(
         self,
@@ -257,12 +249,12 @@ class Watcher(keras.callbacks.Callback):
         self._guard, self._network, self._reporter = guard, network, reporter
         self._variables, self._judge = variables, judge
         self.on_step: OnStep | None = None
-        self._started, self._sum, self._steps = 0.0, 0.0, 0
-        self.trouble: TrainingError | None = None
+        self._epoch, self._started, self._sum, self._steps = 0, 0.0, 0.0, 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Turn to the order of this epoch; Keras counts from 0."""
-        self._batches.begin(epoch + 1)
+        self._epoch = epoch + 1
+        self._batches.begin(self._epoch)
         self._sum, self._steps = 0.0, 0
         self._rate = max(rates.rates_now(self.model.optimizer).values())
         self._started = time.perf_counter()
@@ -271,12 +263,7 @@ class Watcher(keras.callbacks.Callback):
         """Look at the loss of a step, which Keras tells as the mean of the epoch so far."""
         mean = float(logs["loss"])
         if not math.isfinite(mean):
-            self.trouble = TrainingError(
-                f"The loss is not a number in epoch {len(self._guard.history) + 1}: its steps were "
-                f"too long. Give a --learning-rate below {self._options.learning_rate:g}"
-            )
-            self.model.stop_training = True
-            return
+            raise self._no_number("loss")
         self._steps += 1
         loss = mean * self._steps - self._sum
         self._sum += loss
@@ -285,13 +272,13 @@ class Watcher(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Judge what this epoch came to; the guard and the history hear of it."""
-        if self.trouble is not None:
-            return
         seconds = time.perf_counter() - self._started
         rates.check_rates(self.model.optimizer, self._groups)
         with self._judged_weights():
             with policy(self._network, "float32"):
                 judgment = self._judge()
+            if not math.isfinite(judgment.loss):
+                raise self._no_number("validation loss")
             better = self._guard.offer(epoch + 1, judgment, values_of(self._variables))
         self._guard.note(
             {
@@ -308,11 +295,16 @@ class Watcher(keras.callbacks.Callback):
         self._reporter.note(
             f"epoch {epoch + 1} of {self._options.epochs}: loss {self._sum / self._steps:.4f}, "
             f"val_accuracy {judgment.accuracy:.4f}, val_loss {judgment.loss:.4f}, {seconds:.1f} s"
-            + (" (best so far)" if better else "")
+            + (f" ({self._guard.praise})" if better else "")
         )
-        patience = self._options.patience
-        if patience and epoch + 1 - self._guard.epoch >= patience:
+        if self._guard.is_over(self._options.patience):
             self.model.stop_training = True
+
+    def _no_number(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"The {what} is not a number in epoch {self._epoch}: its steps were too long. Give a "
+            f"--learning-rate below {self._options.learning_rate:g}"
+        )
 
     @contextmanager
     def _judged_weights(self) -> Iterator[None]:

@@ -27,6 +27,8 @@ def test_plan_shows_what_trains_and_what_cuts_save(store, head, monkeypatch, cap
         head.path,
         "--unfreeze",
         "from:conv4",
+        "--unfreeze",
+        "last:3",
         "--json",
     )
     found = json.loads(out.splitlines()[-1])
@@ -38,7 +40,27 @@ def test_plan_shows_what_trains_and_what_cuts_save(store, head, monkeypatch, cap
     assert cut["kib_per_image"] == 4 * 4 * 64 * 2 / 1024
     assert cut["disk_bytes"] == 54 * 4 * 4 * 64 * 2
     assert cut["speedup"] > 0
-    assert f"Next: python -m finetune run {store} --unfreeze from:conv4" in err
+    tried = "--unfreeze from:conv4 --unfreeze last:3"
+    assert (
+        err.splitlines()[-1] == f"Next: python -m finetune run {store} --head {head.path} {tried}"
+    )
+
+
+def test_run_prints_one_object_and_the_command_for_the_test_figure(
+    store, head, monkeypatch, capsys
+):
+    out = store.with_name("cli.tuned")
+    words = (store, "--head", head.path, "--out", out, "--unfreeze", "from:conv4", "--epochs", "1")
+    status, printed, err = typed(monkeypatch, capsys, "run", *words, "--mode", "suffix", "--json")
+    found = json.loads(printed)
+
+    assert status == 0
+    assert found["head_validation_accuracy"] <= found["validation_accuracy"] <= 1
+    assert found["epoch_seconds"] > 0
+    assert (found["mode"], found["trainable_weights"]) == ("suffix", 5)
+    assert found["kept"] in ("head", "tuned", "interpolated")
+    assert err.strip().splitlines()[-1] == f"Next: python -m heads evaluate {out}"
+    assert "--unfreeze from:conv4: 3 of 14 layers train, 3 weights" in err
 
 
 @pytest.mark.parametrize(
@@ -48,6 +70,7 @@ def test_plan_shows_what_trains_and_what_cuts_save(store, head, monkeypatch, cap
         (["--mode", "suffix", "--augment", "flip"], "drawn once and then stay the same"),
         (["--mode", "suffix", "--unfreeze", "all"], "No set of tensors can be kept"),
         (["--augment", "spin=1"], "Unknown augmentation 'spin'"),
+        (["--optimizer", "nope"], "keras.optimizers has no optimizer 'nope'"),
     ],
 )
 def test_errors_are_one_line(store, head, monkeypatch, capsys, words, message):
@@ -57,3 +80,4 @@ def test_errors_are_one_line(store, head, monkeypatch, capsys, words, message):
     assert status == 1
     assert last.startswith("Error: ")
     assert message in last
+    assert "Decoding" not in err  # all that can be known is told before work begins

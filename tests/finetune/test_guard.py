@@ -40,6 +40,7 @@ def test_the_best_weights_come_back_after_a_crash(tmp_path):
     again.note({"epoch": 2, "again": True})
 
     assert (again.epoch, again.best.accuracy, again.kept_head) == (1, 0.7, False)
+    assert (again.is_over(1), again.is_over(2), again.is_over(0)) == (True, False, False)
     np.testing.assert_array_equal(again.result[0], good[0])
     assert again.history == [{"epoch": 1}, {"epoch": 2, "again": True}]
 
@@ -51,6 +52,7 @@ def test_an_epoch_that_is_worse_than_the_head_is_not_the_result(tmp_path):
 
     assert guard.kept_head
     assert guard.result is start
+    assert "not better than the head" in guard.praise
 
 
 def test_augmentation_draws_anew_for_each_picture_and_call():

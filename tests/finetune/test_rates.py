@@ -30,7 +30,8 @@ def test_each_block_has_a_share_of_the_rate_above_it(network):
     assert found["head_0/kernel"] == pytest.approx(1e-2)
     assert found["norm4/gamma"] == pytest.approx(5e-3)
     assert found["relu4" if "relu4" in found else "conv4/kernel"] == pytest.approx(2.5e-3)
-    assert rates.ratio(found) == pytest.approx(0.5 ** (len(groups) - 1), rel=1e-5)
+    lowest = min(found.values()) / max(found.values())
+    assert lowest == pytest.approx(0.5 ** (len(groups) - 1), rel=1e-5)
     with pytest.raises(AttributeError):
         _ = optimizer.learning_rate
 
@@ -83,3 +84,27 @@ def test_one_rate_is_one_optimizer(network):
 
     assert rates.parts_of(optimizer) == [optimizer]
     rates.check_rates(optimizer, groups)
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_losses_are_scaled_in_float16(network, layer_decay):
+    """A gradient of 1e-8 is 0 in float16; scaled up, it is not. Scaled down again, rates hold."""
+    groups, optimizer, variables = grouped(
+        network,
+        layer_decay=layer_decay,
+        precision="mixed_float16",
+        schedule="constant",
+        optimizer="sgd",
+        ema=0.5,
+    )
+    rates.check_rates(optimizer, groups)
+    before = [keras.ops.convert_to_numpy(v).copy() for v in variables]
+    scale = float(optimizer.scale_loss(1.0))
+    optimizer.apply([scale * keras.ops.ones_like(v) for v in variables], variables)
+    try:
+        moved = before[-1] - keras.ops.convert_to_numpy(variables[-1])
+        assert scale > 1000
+        np.testing.assert_allclose(moved, rates.rates_now(optimizer)[variables[-1].path], rtol=1e-2)
+    finally:
+        for variable, old in zip(variables, before, strict=True):
+            variable.assign(old)

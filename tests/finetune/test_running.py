@@ -8,51 +8,32 @@ import pytest
 import finetune
 import heads
 from extract import identity, keras_graph
-from extract.progress import Silent
-from finetune import training
+from extract.backbone_files import OWN
+from finetune import feeds, training
 from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
+from finetune.suffix import Boundary
 from heads.data import Source
 from heads.errors import HeadError, StaleModelError
 from heads.model import load
+from tests.finetune.tuning import tune
 
-FAST = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
 
-
-def folder_of(store, name):
-    return store.with_name(name)
+def with_losses(store, head, mode):
+    """Return a run that beats the head, and the loss of each of its steps."""
+    losses = []
+    words = {"mode": mode, "epochs": 4, "on_step": losses.append}
+    return tune(store, head.path, f"{mode}.tuned", **words), losses
 
 
 @pytest.fixture(scope="module")
 def tuned(store, head):
-    """A run in suffix mode that beats the head."""
-    losses = []
-    found = finetune.run(
-        store,
-        head.path,
-        folder_of(store, "suffix.tuned"),
-        unfreeze="from:conv4",
-        mode="suffix",
-        on_step=losses.append,
-        **FAST | {"epochs": 4},
-    )
-    return found, losses
+    return with_losses(store, head, "suffix")
 
 
 @pytest.fixture(scope="module")
 def full(store, head):
-    """The same in full mode."""
-    losses = []
-    found = finetune.run(
-        store,
-        head.path,
-        folder_of(store, "full.tuned"),
-        unfreeze="from:conv4",
-        mode="full",
-        on_step=losses.append,
-        **FAST | {"epochs": 4},
-    )
-    return found, losses
+    return with_losses(store, head, "full")
 
 
 def test_tuning_beats_the_head(tuned, store, head):
@@ -65,6 +46,8 @@ def test_tuning_beats_the_head(tuned, store, head):
         heads.evaluate(head, store, "validation").report.accuracy
     )
     assert not list(store.parent.glob(".*.training"))
+    assert found.decoding_seconds > 0  # its result is judged from pixels on
+    assert found.seconds > found.extraction_seconds + found.decoding_seconds > 0
 
 
 def test_suffix_and_full_training_take_the_same_steps(tuned, full):
@@ -99,13 +82,6 @@ def test_evaluate_gives_what_the_run_measured(which, request, store):
     )
 
 
-def test_the_model_predicts_and_packs(tuned, store, tmp_path):
-    found = heads.predict(tuned[0].model, store.with_suffix("") / "test", tmp_path / "p.csv")
-
-    assert (found.images, found.bad) == (12, 0)
-    assert (heads.pack(tuned[0].model, tmp_path / "packed") / "predict.py").is_file()
-
-
 def test_the_folder_holds_a_plain_keras_model(tuned, store):
     import keras
 
@@ -128,14 +104,7 @@ def test_the_folder_holds_a_plain_keras_model(tuned, store):
 
 def test_nothing_that_beats_the_head_keeps_it(store, head):
     """A rate that ruins everything: the head's model is written, and it says so."""
-    found = finetune.run(
-        store,
-        head.path,
-        folder_of(store, "kept.tuned"),
-        unfreeze="from:conv4",
-        mode="suffix",
-        **FAST | {"learning_rate": 30.0, "epochs": 1},
-    )
+    found = tune(store, head.path, "kept.tuned", mode="suffix", learning_rate=30.0, epochs=1)
     model = load(found.model)
 
     assert found.kept == "head"
@@ -147,18 +116,36 @@ def test_nothing_that_beats_the_head_keeps_it(store, head):
     )
 
 
+def test_the_full_graph_judges_whatever_activations_say(store, head, monkeypatch):
+    """Activations that are off, as float16 may be: no figure that is told is theirs."""
+    monkeypatch.setattr(Boundary, "take", _spoiled(Boundary.take))
+    monkeypatch.setattr(feeds, "measured_error", lambda *_: 0.0)
+    found = tune(store, head.path, "spoiled.tuned", mode="suffix")
+    model = load(found.model)
+    own = heads.evaluate(head, store, "validation").report.accuracy
+
+    assert found.head_validation_accuracy == pytest.approx(own)
+    assert model.settings["finetune"]["head_validation_accuracy"] == pytest.approx(own)
+    assert found.validation_accuracy >= own
+    assert model.metrics["validation"]["accuracy"] == found.validation_accuracy
+
+
+def _spoiled(take):
+    """Return a `Boundary.take` that gives nothing but zeros."""
+    return lambda self, rows, epoch=0: 0 * take(self, rows, epoch)
+
+
 def test_several_plans_start_from_the_same_head(store, head):
-    found = finetune.run(
+    found = tune(
         store,
         head.path,
-        folder_of(store, "several.tuned"),
+        "several.tuned",
         unfreeze=["from:conv4", "last:3", "from:conv3"],
         layer_decay=0.5,
         warmup=1.0,
         ema=0.5,
         wise_ft=True,
         mode="suffix",
-        **FAST,
     )
     first, second, _ = found.attempts
 
@@ -176,60 +163,92 @@ class _Crash(Exception):
     pass
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was(store, head, full):
-    """The steps after a crash are those that an undisturbed run takes."""
-    out, losses = folder_of(store, "resumed.tuned"), []
+@pytest.mark.parametrize("torn", ["nothing", "last", "first"])
+def test_a_run_that_was_killed_goes_on_where_it_was(store, head, full, torn):
+    """The steps after a crash are those that an undisturbed run takes.
+
+    A backup that was being written gives way to the one before, and the first one to none.
+    """
+    out, losses = store.with_name(f"resumed-{torn}.tuned"), []
 
     def crash(loss):
         losses.append(loss)
         if len(losses) == 2 * 3 + 1:
             raise _Crash
 
-    options = FAST | {"epochs": 4, "unfreeze": "from:conv4", "mode": "full"}
+    options = {"epochs": 4, "mode": "full"}
     with pytest.raises(_Crash):
-        finetune.run(store, head.path, out, on_step=crash, **options)
+        tune(store, head.path, out.name, on_step=crash, **options)
     assert not out.exists()
+    (backup,) = store.parent.glob(f".{out.name}.training/*/backup")
+    if torn == "first":
+        for path in [*backup.glob("*.bkp"), *backup.glob("*.json")]:
+            path.unlink()
+    if torn != "nothing":
+        weights = backup / "latest.weights.h5"
+        weights.write_bytes(weights.read_bytes()[:1000])
     again = []
-    found = finetune.run(store, head.path, out, on_step=again.append, **options)
+    found = tune(store, head.path, out.name, on_step=again.append, **options)
+    first = {"nothing": 6, "last": 3, "first": 0}[torn]
 
-    assert len(again) == 2 * 3
-    np.testing.assert_allclose(again, full[1][6:], rtol=1e-5)
+    assert len(again) == 4 * 3 - first
+    np.testing.assert_allclose(again, full[1][first:], rtol=1e-5)
     assert found.validation_accuracy == full[0].validation_accuracy
     assert [row["epoch"] for row in load(out).history] == [1, 2, 3, 4]
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_best(store, head, monkeypatch):
-    out = folder_of(store, "nan.tuned")
+@pytest.fixture(params=["loss", "validation loss"])
+def spoiled(request, monkeypatch):
+    """What is no number in the second epoch: weights of rows, or weights after its last step."""
+    end = training.Watcher.on_train_batch_end
     begin = training.TrainBatches.begin
 
-    def spoil(self, epoch):
+    def spoil_rows(self, epoch):
         begin(self, epoch)
         if epoch == 2:
             self._weights = np.full_like(self._weights, np.nan)
 
-    monkeypatch.setattr(training.TrainBatches, "begin", spoil)
-    with pytest.raises(TrainingError, match=r"not a number in epoch 2.*--learning-rate below"):
-        finetune.run(store, head.path, out, unfreeze="from:conv4", mode="suffix", **FAST)
+    def spoil_weights(self, batch, logs=None):
+        end(self, batch, logs)
+        if (self._epoch, batch) == (2, 2):
+            kernel = self._network.head.trainable_weights[0]
+            kernel.assign(np.nan * kernel.numpy())
 
-    assert load(out).settings["finetune"]["best_epoch"] in (0, 1)
+    if request.param == "loss":
+        monkeypatch.setattr(training.TrainBatches, "begin", spoil_rows)
+    else:
+        monkeypatch.setattr(training.Watcher, "on_train_batch_end", spoil_weights)
+    return request.param
 
 
-def test_no_memory_names_what_to_lower(store, head, monkeypatch):
-    def out_of_memory(self, *_, **__):
-        raise MemoryError
+def test_a_loss_that_is_no_number_stops_and_a_resume_begins_before_it(
+    store, head, full, spoiled, monkeypatch
+):
+    """The best is kept, and what a resume begins with is the state after the epoch before."""
+    name = f"{spoiled.split()[0]}.nan.tuned"
+    options = {"epochs": 4, "mode": "full"}
+    with pytest.raises(
+        TrainingError, match=rf"The {spoiled} is not a number in epoch 2.*--learning-rate below"
+    ):
+        tune(store, head.path, name, **options)
+    kept = load(store.with_name(name))
 
-    monkeypatch.setattr(training.Tuner, "fit", out_of_memory)
-    with pytest.raises(TrainingError, match=r"--batch-size 4, or a lower --cache-memory"):
-        finetune.run(store, head.path, folder_of(store, "oom.tuned"), mode="suffix", **FAST)
+    assert kept.settings["finetune"]["best_epoch"] in (0, 1)
+    assert all(np.isfinite(array).all() for array in kept.scorer.arrays().values())
+
+    monkeypatch.undo()
+    losses = []
+    tune(store, head.path, name, on_step=losses.append, **options)
+
+    np.testing.assert_allclose(losses, full[1][3:], rtol=1e-5)
 
 
 def test_options_work_together_and_statistics_move_where_they_may(store, head):
     """Random changes, mixed precision, AdamW, and BatchNormalization that trains, in full mode."""
-    found = finetune.run(
+    found = tune(
         store,
         head.path,
-        folder_of(store, "options.tuned"),
-        unfreeze="from:conv4",
+        "options.tuned",
         augment="flip,rotation=0.1,crop=0.8",
         precision="mixed_bfloat16",
         batchnorm="train",
@@ -239,8 +258,6 @@ def test_options_work_together_and_statistics_move_where_they_may(store, head):
         optimizer="adamw",
         weight_decay=1e-3,
         patience=3,
-        epochs=2,
-        batch_size=8,
         learning_rate=3e-3,
     )
     after = open_network(load(found.model)).built.model
@@ -281,36 +298,12 @@ def test_heads_that_do_not_fit_are_refused(store, head, tuned, monkeypatch):
         finetune.run(store, head)
 
 
-class _Notes(Silent):
-    """Keeps what it hears."""
-
-    def __init__(self):
-        self.heard = []
-
-    def note(self, text):
-        self.heard.append(text)
-
-
-def test_a_model_names_the_store_that_it_was_tuned_on(store, head):
-    """Its head may come from another place, with other splits: neither is where it was judged."""
-    elsewhere = {**head.store, "path": "/gone/old.features", "items_digest": "0" * 64}
-    notes = _Notes()
-    found = finetune.run(
-        store,
-        replace(head, store=elsewhere, splits={"train": 3}),
-        folder_of(store, "origin.tuned"),
-        unfreeze="from:conv4",
-        mode="suffix",
-        reporter=notes,
-        **FAST | {"epochs": 1},
-    )
-    model = load(found.model)
-    said = "not those that the head was trained with, so validation rows may be among"
-
-    assert {**model.store, "distance_to_float32": 0} == {**head.store, "distance_to_float32": 0}
-    assert model.splits == head.splits
-    assert any(said in note for note in notes.heard)
-    assert "may be among those it saw" in " ".join(heads.evaluate(model, split="test").notes)
+def test_a_frozen_graph_cannot_be_tuned(head, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"nobody needs to open it")
+    named = {"name": str(tmp_path / "m.onnx"), "weights": OWN, "preprocessing": "none"}
+    backbone = {**head.backbone, **named, "arguments": {}}
+    with pytest.raises(FinetuneError, match=r"m.onnx is a frozen graph: its weights are constants"):
+        open_network(replace(head, backbone=backbone))
 
 
 def test_a_backbone_that_is_no_application_is_refused(head, monkeypatch):

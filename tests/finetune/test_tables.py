@@ -9,6 +9,7 @@ import finetune
 import heads
 from finetune.errors import FinetuneError
 from tests.finetune.conftest import SPLITS
+from tests.finetune.tuning import tune
 from tests.heads.conftest import paint, tabulate
 
 OTHER = {"blue": "green", "green": "red", "red": "blue"}
@@ -36,16 +37,7 @@ def other_head(table_store):
 
 @pytest.fixture(scope="module")
 def tuned(table_store, other_head):
-    return finetune.run(
-        table_store,
-        other_head,
-        table_store.with_name("other.tuned"),
-        unfreeze="from:conv4",
-        mode="full",
-        epochs=1,
-        batch_size=8,
-        learning_rate=1e-3,
-    )
+    return tune(table_store, other_head, "other.tuned", mode="full", epochs=1)
 
 
 def test_a_head_of_another_column_is_tuned_on_that_column(table_store, other_head, tuned):
@@ -67,6 +59,6 @@ def test_what_to_type_names_the_column_too(table_store, other_head):
 @pytest.mark.parametrize("task", ["multilabel", "regression"])
 def test_heads_that_are_no_classifiers_are_refused(table_store, other_head, task):
     model = replace(other_head, task=task)
-    for tune in (finetune.run, finetune.plan):
+    for work in (finetune.run, finetune.plan):
         with pytest.raises(FinetuneError, match=f"is for classifiers, and .* learned {task}"):
-            tune(table_store, model)
+            work(table_store, model)

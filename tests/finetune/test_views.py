@@ -2,23 +2,13 @@
 
 import numpy as np
 
-import finetune
 from extract.store.reader import open_store
 from finetune.suffix import boundary_store, pick_views
+from tests.finetune.tuning import tune
 
 
 def test_suffix_mode_trains_on_kept_views(store, head):
-    found = finetune.run(
-        store,
-        head.path,
-        store.with_name("views.tuned"),
-        unfreeze="from:conv4",
-        augment="flip,contrast=0.2",
-        views=3,
-        epochs=2,
-        batch_size=8,
-        learning_rate=1e-3,
-    )
+    found = tune(store, head.path, "views.tuned", augment="flip,contrast=0.2", views=3)
     kept = open_store(boundary_store(store, "flip,contrast=0.2"))
 
     assert (found.mode, found.why) == ("suffix", "--views 3")

@@ -1,0 +1,67 @@
+"""The state after the last epoch, which a run that was killed goes on with.
+
+Keras copies what is there, then writes weights, then metadata; a kill may cut any of it short.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from finetune.errors import FinetuneError
+
+BACKUP = "backup"
+WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"
+
+
+class Backup(keras.callbacks.BackupAndRestore):
+    """Goes on with what a folder holds, and keeps each epoch there.
+
+    Two states are kept: one that was cut short while it was written gives way to the one before.
+    Keras does so where HDF5 says OSError; of some torn files it says RuntimeError, or KeyError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._place = folder / BACKUP
+        _mend(self._place)
+        super().__init__(str(self._place), double_checkpoint=True, delete_checkpoint=False)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Give the model the state of the last epoch that is whole."""
+        try:
+            super().on_train_begin(logs)
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            if not _go_back(self._place):
+                raise FinetuneError(
+                    f"{self._place} cannot be read: {error}. Remove {self._place.parent}, and the "
+                    f"run begins anew"
+                ) from error
+            super().on_train_begin(logs)
+
+
+def _mend(place: Path) -> None:
+    """Leave metadata that can be read, or nothing."""
+    try:
+        json.loads((place / METADATA).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # killed in the first epoch's weights, which are of no use
+        shutil.rmtree(place, ignore_errors=True)
+    except ValueError:
+        if not _go_back(place):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _go_back(place: Path) -> bool:
+    """Put the state before in the place of the last one; returns whether there is one."""
+    before = {name: place / f"{name}.bkp" for name in (WEIGHTS, METADATA)}
+    if not all(path.is_file() for path in before.values()):
+        return False
+    for name, path in before.items():
+        # A new file, not new bytes: HDF5 takes an inode that is still open for what it has open.
+        shutil.copyfile(path, place / f"{name}.new")
+        os.replace(place / f"{name}.new", place / name)
+    return True
