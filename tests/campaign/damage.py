@@ -15,7 +15,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from extract.errors import HeadstartError
@@ -51,8 +51,14 @@ HEAD_KINDS = {
     "record": "model.json",
     "weights": "weights.npz",
     "history": "history.csv",
+    "sweep": "sweep.csv",
     "estimator": "estimator.skops",
+    "tuned backbone": "backbone.npz",
+    "network": "model.keras",
+    "picture": "curves.*",
 }
+TUNED = ("backbone.npz", "model.keras", "curves.png", "curves.svg")
+"""What a fine-tuned model has besides; `load` looks at their digests, whatever is in them."""
 
 
 @dataclass(frozen=True)
@@ -283,16 +289,23 @@ def _write(folder: Path, changes: Mapping[str, bytes | None]) -> None:
 
 
 def heads_of(folder: Path) -> list[Victim]:
-    """Make a head that is arrays and one that scikit-learn keeps, and older states of both."""
+    """Make a head that is arrays, one that scikit-learn keeps and a fine-tuned model, each with an
+    older state."""
     from heads.fitting import fit
     from heads.model import save
     from tests.heads.models import linear_model
 
     history = ({"stage": "head", "epoch": 1, "loss": 0.5}, {"stage": "head", "epoch": 2, "loss": 0})
-    made = {}
+    tried = tuple({"estimator": "linear", "accuracy": a, "chosen": a > 0.8} for a in (0.9, 0.7))
+    rows = {"history": history, "sweep": tried}
+    made, tuned = {}, {}
     for number, changes in enumerate(({}, {"temperature": 3.0, "history": history[:1]})):
-        model = linear_model(folder / "zarr", COLUMNS, **{"history": history, **changes})
+        model = linear_model(folder / "zarr", COLUMNS, **{**rows, **changes})
         made[number] = tree(save(model, folder / f"{number}.head").path)
+        loose = write_tree(folder / f"loose-{number}", {n: _bytes(n, number) for n in TUNED})
+        files = {name: loose / name for name in TUNED}
+        model = replace(model, kind="finetuned", attachments=files)
+        tuned[number] = tree(save(model, folder / f"{number}.tuned").path)
     trees = {}
     for number, name in enumerate(["GaussianNB", "BernoulliNB"]):
         out = folder / f"{name}.head"
@@ -301,7 +314,12 @@ def heads_of(folder: Path) -> list[Victim]:
     return [
         Victim("linear head", made[0], (made[1],), HEAD_KINDS),
         Victim("scikit-learn head", trees[0], (trees[1],), HEAD_KINDS),
+        Victim("fine-tuned model", tuned[0], (tuned[1],), HEAD_KINDS),
     ]
+
+
+def _bytes(name: str, number: int) -> bytes:
+    return random.Random(f"{name} {number}").randbytes(300)
 
 
 def damage_head(victim: Victim, head: Path, count: int, seed: int) -> Figure:

@@ -8,7 +8,10 @@
 
 `Disk.after_crash` then draws one of the states that POSIX allows: every name is, by itself, in one
 of the states that it had since its folder was last synced, and a file that was not synced holds
-all, some or none of its bytes, or zeros in their place.
+all, some or none of its bytes, or zeros in their place. Folders have names too, which are durable
+after the sync of the folder above: a folder that is lost takes all that is in it along.
+
+In a tree, a name that ends with "/" is a folder, and "/" the one that is watched.
 """
 
 from __future__ import annotations
@@ -17,16 +20,49 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from extract.store.files import Buffer, LocalFiles, Stamp
-from tests.campaign.world import Tree
+from extract.store.files import Buffer, LocalFiles, Read, Stamp
+from tests.campaign.world import Tree, tree, write_tree
 from tests.simulated import PowerCut
+
+SOURCE = "source"
+"""How folders of stores begin that a command only reads: they lie on another disk."""
+ROOT, OUTSIDE = "/", ".."
+"""The folder that is watched, as a name, and the folder that has this name in it."""
+
+
+@cache
+def above(name: str) -> str:
+    """Return the folder in which a name is: "" for the one that is watched."""
+    return OUTSIDE if name == ROOT else name.removesuffix("/").rpartition("/")[0]
+
+
+def found_in(store: Path) -> Tree:
+    """Return every file and folder of a store; nothing where there is none."""
+    if not store.is_dir():
+        return {}
+    folders = [path for path in store.rglob("*") if path.is_dir()]
+    return {
+        ROOT: b"",
+        **{f"{p.relative_to(store).as_posix()}/": b"" for p in folders},
+        **tree(store),
+    }
+
+
+def put_back(store: Path, state: Tree) -> None:
+    """Make a store hold exactly what a tree says; an empty one is no folder at all."""
+    if state:
+        write_tree(store, state)
+    else:
+        shutil.rmtree(store, ignore_errors=True)
 
 
 @dataclass(eq=False)
@@ -79,7 +115,9 @@ class Disk:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.now = {name: Inode(data, True) for name, data in self.content.items()}
+        folders = {f"{above(n)}/" for n in self.content if n != ROOT}
+        whole = dict.fromkeys(folders, b"") | self.content
+        self.now = {name: Inode(data, True) for name, data in whole.items()}
         self.states: dict[str, list[Inode | None]] = {n: [i] for n, i in self.now.items()}
 
     # What happens ------------------------------------------------------------------------------
@@ -98,6 +136,21 @@ class Disk:
             if due and self._concerns(change):
                 self.refused += 1
                 raise OSError(self.fault.code, os.strerror(self.fault.code), name)
+
+    def here(self) -> Tree:
+        """Return what programs see, durable or not."""
+        return {name: inode.data for name, inode in self.now.items()}
+
+    def after_kill(self) -> Disk:
+        """Return the disk as a process leaves it that is killed here: nothing is lost so far."""
+        disk = Disk()
+        copies = {id(i): replace(i) for states in self.states.values() for i in states if i}
+        disk.now = {name: copies[id(inode)] for name, inode in self.now.items()}
+        disk.states = {
+            name: [None if i is None else copies[id(i)] for i in states]
+            for name, states in self.states.items()
+        }
+        return disk
 
     def _number(self, change: bool) -> int:
         """Return the number of this operation among those that the fault can meet."""
@@ -120,13 +173,20 @@ class Disk:
     def wrote(self, name: str, data: bytes) -> None:
         self._become(name, Inode(bytes(data)))
 
+    def came(self, name: str, data: bytes) -> None:
+        self._become(name, Inode(data, synced=True))
+
+    def made(self, name: str) -> None:
+        if name not in self.now:
+            self._become(name, Inode(b"", synced=True))
+
     def synced(self, name: str, is_folder: bool) -> None:
         with self.lock:
             if not is_folder:
                 self.now[name].synced = True
                 return
             for other in list(self.states):
-                if other.rpartition("/")[0] == name:
+                if above(other) == name:
                     self.states[other] = [self.now.get(other)]
 
     def linked(self, source: str, name: str) -> None:
@@ -147,6 +207,7 @@ class Disk:
         draw = random.Random(seed)
         chosen = {n: self._one(states, draw, seed) for n, states in self.states.items()}
         left = {n: inode for n, inode in chosen.items() if inode is not None}
+        left = {n: inode for n, inode in left.items() if _is_reachable(n, left)}
         bytes_of = {id(i): self._bytes(i, draw, seed) for i in left.values()}
         return {name: bytes_of[id(inode)] for name, inode in left.items()}
 
@@ -163,6 +224,11 @@ class Disk:
         return inode.after_crash(draw)
 
 
+def _is_reachable(name: str, left: Mapping[str, object]) -> bool:
+    """Return whether the folders that lead to a name are there."""
+    return name == ROOT or (f"{above(name)}/" in left and _is_reachable(f"{above(name)}/", left))
+
+
 class WatchedFiles(LocalFiles):
     """`LocalFiles`, with a `Disk` that is asked before and told after each operation."""
 
@@ -171,7 +237,7 @@ class WatchedFiles(LocalFiles):
         self._disk = disk
 
     def _ask(self, name: str, *, change: bool) -> None:
-        self._disk.step(str(self.root / name), change=change)
+        self._disk.step(str(self.root / name.strip("/")), change=change)
 
     def read(self, name: str) -> bytes:
         self._ask(name, change=False)
@@ -181,9 +247,9 @@ class WatchedFiles(LocalFiles):
         self._ask(name, change=False)
         return super().view(name)
 
-    def read_into(self, name: str, offset: int, buffers: Sequence[Buffer]) -> int:
+    def read_into(self, name: str, reads: Iterable[Read]) -> int:
         self._ask(name, change=False)
-        return super().read_into(name, offset, buffers)
+        return super().read_into(name, reads)
 
     def stamp(self, name: str) -> Stamp:
         self._ask(name, change=False)
@@ -193,9 +259,27 @@ class WatchedFiles(LocalFiles):
         self._ask(folder, change=False)
         return super().list(folder)
 
-    def make_folder(self, folder: str) -> None:
-        self._ask(folder, change=True)
-        super().make_folder(folder)
+    def _new_folder(self, path: Path) -> None:
+        if name := self._folder(path):
+            self._ask(name, change=True)
+            super()._new_folder(path)
+            self._disk.made(name)
+        else:
+            super()._new_folder(path)
+
+    def _sync_name(self, path: Path) -> None:
+        if name := self._folder(path):
+            self._ask(name, change=True)
+            super()._sync_name(path)
+            self._disk.synced(above(name), is_folder=True)
+        else:
+            super()._sync_name(path)
+
+    def _folder(self, path: Path) -> str:
+        """Return the name of a folder of the store; nothing for one above it."""
+        if not path.is_relative_to(self.root):
+            return ""
+        return f"{path.relative_to(self.root).as_posix()}/".removeprefix("./") or ROOT
 
     def write_new(self, name: str, data: bytes) -> None:
         try:
@@ -231,7 +315,26 @@ class WatchedFiles(LocalFiles):
 
 @contextlib.contextmanager
 def watching(disk: Disk) -> Iterator[None]:
-    """Let every store that is opened meanwhile lie on this disk."""
+    """Let every store that is opened meanwhile lie on this disk, but for those that are sources."""
+    link = os.link
+
+    def opened(root: Path) -> LocalFiles:
+        return LocalFiles(root) if _is_source(root) else WatchedFiles(root, disk)
+
+    def linked(source: Path, target: Path) -> None:
+        """A file of a source gets a name here; its bytes are durable already."""
+        if _is_source(Path(source).parents[1]):
+            disk.step(str(target), change=True)
+            link(source, target)
+            disk.came(f"{target.parent.name}/{target.name}", target.read_bytes())
+        else:
+            link(source, target)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extract.store.reader.LocalFiles", lambda root: WatchedFiles(root, disk))
+        patch.setattr("extract.store.reader.LocalFiles", opened)
+        patch.setattr(os, "link", linked)
         yield
+
+
+def _is_source(root: Path) -> bool:
+    return root.name.startswith(SOURCE)

@@ -20,7 +20,11 @@ class Effort:
     all_states: int = 0
     """Post-crash states over all write points of all commands, where that is more."""
     cut_again_every: int = 3
-    """One in so many distinct states is cut a second time while it is made good."""
+    """At one in so many write points the power is cut a second time while it is made good."""
+    second_cuts: int = 1
+    """How often there, each time before another change."""
+    second_states: int = 12
+    """Post-crash states after each second cut."""
     mutations: int = 2000
     """Of files of stores and of heads, together."""
     images: int = 500
@@ -39,6 +43,7 @@ class Effort:
 LONG = Effort(
     all_states=100_000,
     cut_again_every=1,
+    second_cuts=8,
     mutations=10_000,
     images=5000,
     kills=50,

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 import pytest
 
+from extract.backbones import BackboneSpec
 from extract.errors import HeadstartError, InputError
 from extract.keras_files import check_hdf5, check_weights, look_through
 from extract.relabeling import relabel
@@ -31,6 +32,7 @@ from extract.store.files import sha256
 from extract.store.reader import open_store
 from extract.store.records import seal
 from heads.model import RECORD, WEIGHTS, load, save
+from tests.campaign import hostile_words
 from tests.campaign.figures import Effort, Figure, peak_memory, reset_peak_memory
 from tests.campaign.world import (
     COLUMNS,
@@ -205,6 +207,13 @@ CASES["a .keras file whose config inflates"] = lambda f: _keras(f, DENSE, {"conf
 def _(folder: Path) -> object:
     (folder / "sent.keras").write_bytes(PICKLE)
     return look_through(folder / "sent.keras")
+
+
+@case("a legacy .h5 model as the backbone")
+def _(folder: Path) -> object:
+    with h5py.File(folder / "sent.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential"})
+    return BackboneSpec(name=str(folder / "sent.h5"))
 
 
 @case("a legacy .h5 model in the place of a .keras file")
@@ -384,6 +393,19 @@ def measure(effort: Effort) -> Iterator[Figure]:
         figure.check(grown < MOST_MEMORY, f"memory grew by {grown >> 20} MiB")
         figure.note = f"memory grew by {grown >> 20} MiB at most"
     yield figure
+    yield _words()
+
+
+def _words() -> Figure:
+    """Let in names that are markup and formulas; each page and table of them is tried."""
+    figure = Figure(point=6, what="pages and tables of names that are markup or formulas")
+    failures: list[str] = []
+    with arithmetic_backbone(), scratch() as folder, _watched(folder, failures):
+        found = hostile_words.problems(folder)
+    figure.tried = len(found)
+    figure.failures += failures + [line for lines in found.values() for line in lines]
+    figure.note = ", ".join(found)
+    return figure
 
 
 def _sent(name: str, work: Case, folder: Path) -> list[str]:

@@ -6,21 +6,27 @@ meanwhile, the second time it must end with the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from extract.compacting import gc
-from extract.errors import StoreError
-from extract.relabeling import relabel
+from extract.errors import InputError, StoreError
+from extract.forgetting import find_traces, forget
+from extract.merging import merge
+from extract.reading import image_key
+from extract.relabeling import relabel, split
 from extract.repairing import repair
 from extract.store.commits import Commit, Commits, row_digests
 from extract.store.reader import Store, open_store
 from extract.store.verify import verify
+from tests.campaign.disk import SOURCE
 from tests.campaign.world import (
     EARLY,
     LATE,
+    WORDS,
     Tree,
     Truth,
     arithmetic_backbone,
@@ -33,6 +39,21 @@ from tests.campaign.world import (
 
 LABELS = "path,label\ntrain/cats/new.png,dogs\ntrain/dogs/2.png,cats\n"
 
+STORE = "STORE"
+NAMES = (
+    "extract",
+    "extract more",
+    "repair",
+    "repair the snapshot",
+    "gc --compact",
+    "relabel",
+    "split",
+    "extract where names are taken",
+    "merge",
+    "forget",
+)
+FORGOTTEN = ("train/dogs/new.png", "train/cats/bad.jpg")
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -41,13 +62,22 @@ class Scenario:
     name: str
     begin: Tree
     command: Callable[[Path], object]
+    words: tuple[str, ...]
+    """The same as it is typed, without `python -m extract`; STORE stands for the store."""
     truth: Truth
     removes: bool = False
     """Whether the command removes shards on purpose."""
     damaged: frozenset[str] = frozenset()
     """Files of `begin` that are damaged or missing: what rests on them may be refused."""
+    already: str = ""
+    """What the command may say when it is typed again after it was cut short, and what is typed
+    then."""
     afterwards: Callable[[Path], object] | None = None
     """What must be typed after the command was disturbed, where that is something else."""
+
+    def typed(self, store: Path) -> list[str]:
+        """Return the words of the command line."""
+        return [str(store) if word == STORE else word for word in self.words]
 
     def again(self, store: Path) -> None:
         """Type the command again, until it is through."""
@@ -65,10 +95,7 @@ class Scenario:
         for digest, commit in acknowledged.commits.items():
             found += _lost(opened, digest, commit)
         numbers = opened.snapshots.numbers()
-        newest = max(acknowledged.snapshots, default=0)
         gone = set(acknowledged.snapshots) - set(numbers)
-        if self.damaged and newest in numbers:  # a repair may take one for damaged that it made
-            gone = set()
         if gone and not self.removes:
             found.append(f"snapshots {acknowledged.snapshots} were acknowledged, {numbers} left")
         for number in numbers:
@@ -100,7 +127,7 @@ def _lost(store: Store, digest: str, commit: Commit) -> list[str]:
 
 
 @contextmanager
-def scenarios() -> Iterator[list[Scenario]]:
+def scenarios(names: Sequence[str] = NAMES) -> Iterator[list[Scenario]]:
     """Make the stores that the commands begin with; images lie beside them as long as this."""
     with arithmetic_backbone(), scratch() as folder:
         truth = truth_of(folder / "truth", EARLY, LATE)
@@ -113,11 +140,19 @@ def scenarios() -> Iterator[list[Scenario]]:
         table = folder / "labels.csv"
         table.write_text(LABELS)
         relabel(store, table)
-        relabelled = open_store(store)
-        yield [
-            Scenario("extract", {}, lambda s: extract_folder(photos, s), truth),
+        relabeled = open_store(store)
+        write_tree(store, late)
+        split(store, seed=3)
+        cut = open_store(store)
+        run = ("run", str(photos), "--store", STORE, *WORDS)
+        every = [
+            Scenario("extract", {}, lambda s: extract_folder(photos, s), run, truth),
             Scenario(
-                "extract more", early, lambda s: extract_folder(photos, s, format="hdf5"), truth
+                "extract more",
+                early,
+                lambda s: extract_folder(photos, s, format="hdf5"),
+                (*run, "--format", "hdf5"),
+                truth,
             ),
             _repair("repair", photos, late, truth, ["shards/*", "probes/user-*"]),
             _repair("repair the snapshot", photos, late, truth, ["snapshots/000002.json"]),
@@ -125,6 +160,7 @@ def scenarios() -> Iterator[list[Scenario]]:
                 "gc --compact",
                 late,
                 lambda s: gc(s, compact=True, older_than="0", yes=True),
+                ("gc", STORE, "--compact", "--older-than", "0", "--yes"),
                 truth,
                 removes=True,
             ),
@@ -132,9 +168,73 @@ def scenarios() -> Iterator[list[Scenario]]:
                 "relabel",
                 late,
                 lambda s: relabel(s, table),
-                Truth(truth.features, truth.root_digest, relabelled.items_digest),
+                ("relabel", STORE, str(table)),
+                Truth(truth.features, truth.root_digest, relabeled.items_digest),
             ),
+            Scenario(
+                "split",
+                late,
+                lambda s: split(s, seed=3),
+                ("split", STORE, "--seed", "3"),
+                Truth(truth.features, truth.root_digest, cut.items_digest),
+            ),
+            _taken(photos, early, late, run, truth),
+            _merge(folder, truth),
+            _forget(folder, late, truth),
         ]
+        assert tuple(scenario.name for scenario in every) == NAMES
+        yield [scenario for scenario in every if scenario.name in names]
+
+
+def _taken(photos: Path, early: Tree, late: Tree, run: tuple[str, ...], truth: Truth) -> Scenario:
+    """A second writer lost its power: torn files have the names that are about to be given."""
+    torn = {n: late[n][:99] for n in late.keys() - early.keys() if n.startswith("shards/")}
+
+    def extract(store: Path) -> None:
+        extract_folder(photos, store)
+
+    def collect(store: Path) -> None:
+        extract(store)
+        gc(store, older_than="0", yes=True)  # what is torn goes, and nothing else
+
+    name = "extract where names are taken"
+    return Scenario(name, early | torn, extract, run, truth, afterwards=collect)
+
+
+def _merge(folder: Path, truth: Truth) -> Scenario:
+    """Two stores, of which shards are linked and copied, become one."""
+    for half in (0, 1):
+        content = {n: data for i, (n, data) in enumerate(sorted(LATE.items())) if i % 2 == half}
+        photos = write_tree(folder / f"half-{half}", content)
+        extract_folder(photos, folder / f"{SOURCE}-{half}")
+    stores = [folder / f"{SOURCE}-{half}" for half in (0, 1)]
+    words = ("merge", *map(str, stores), "--store", STORE)
+    return Scenario("merge", {}, lambda s: merge(stores, s), words, truth)
+
+
+def _forget(folder: Path, late: Tree, truth: Truth) -> Scenario:
+    """An image and a bad file are erased, in two snapshots; afterwards nothing may have them."""
+    left = {n: data for n, data in LATE.items() if n not in FORGOTTEN}
+    without = truth_of(folder / "without", left)
+    keys = [image_key(LATE[name]) for name in FORGOTTEN]
+
+    def again(store: Path) -> None:
+        for name in FORGOTTEN:
+            with contextlib.suppress(InputError):  # it is no item any more
+                forget(store, [name])
+        gc(store, older_than="0", yes=True)
+        assert find_traces(Store.at(store), keys) == []
+
+    return Scenario(
+        "forget",
+        late,
+        lambda s: forget(s, FORGOTTEN),
+        ("forget", STORE, *FORGOTTEN),
+        Truth(truth.features, without.root_digest, without.items_digest),
+        removes=True,
+        already="If an earlier forget was cut short, this finishes it",
+        afterwards=again,
+    )
 
 
 def _repair(name: str, photos: Path, whole: Tree, truth: Truth, patterns: list[str]) -> Scenario:
@@ -152,4 +252,4 @@ def _repair(name: str, photos: Path, whole: Tree, truth: Truth, patterns: list[s
         if done.todo:
             raise StoreError(done.todo)
 
-    return Scenario(name, content, mend, truth, damaged=frozenset(harmed))
+    return Scenario(name, content, mend, ("repair", STORE), truth, damaged=frozenset(harmed))

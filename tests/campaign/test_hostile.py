@@ -9,3 +9,4 @@ def test_hostile_files_are_refused_and_nothing_happens():
 
     assert [failure for figure in figures for failure in figure.failures] == []
     assert figures[0].tried >= 25
+    assert figures[1].tried >= 4

@@ -12,7 +12,9 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 import cv2
@@ -21,8 +23,9 @@ import pytest
 from PIL import Image
 
 import extract
-from extract import probes
+from extract import prepared, probes
 from extract.reading import image_key
+from extract.store import item_tables
 from extract.store.reader import Snapshot, open_store
 from tests.helpers import SyntheticEngine, synthetic_prepared, tree
 
@@ -33,6 +36,8 @@ IMAGE_SIZE = 16
 SHARD_ROWS = 4
 COLUMNS = ("last",)
 OPTIONS = {"backbone": "digits", "image_size": IMAGE_SIZE, "layers": list(COLUMNS), "workers": 1}
+WORDS = ("--backbone=digits", "--image-size=16", "--layer=last", "--workers=1", "--max-bad=100%")
+"""The same on the command line, where many bad images are another exit status."""
 FEW_PROBES = ("grey.jpg", "plain.png")
 
 
@@ -40,15 +45,27 @@ FEW_PROBES = ("grey.jpg", "plain.png")
 def arithmetic_backbone() -> Iterator[SyntheticEngine]:
     """Replace the backbone, shrink shards and probes; yields the engine."""
     engine = SyntheticEngine()
-    few = {name: _small(data) for name, data in probes.synthetic().items() if name in FEW_PROBES}
+    few = _few_probes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("extract.plan.cached", lambda request, kind: synthetic_prepared(request))
-        patch.setattr("extract.lazy_engine._load", lambda plan, precision: engine.for_plan(plan))
+        patch.setattr(
+            "extract.lazy_engine._load", lambda plan, precision: copy(engine).for_plan(plan)
+        )
         patch.setattr("extract.store.shards.SHARD_ROWS", SHARD_ROWS)
         patch.setattr("extract.probes.NAMES", FEW_PROBES)
         patch.setattr("extract.probes.MOST_OF_USER", 2)
         patch.setattr("extract.probes.synthetic", lambda: few)
+        # The same tables are read, and the same versions asked for, thousands of times.
+        patch.setattr(
+            "extract.store.snapshots.read_parquet", lru_cache(64)(item_tables.read_parquet)
+        )
+        patch.setattr("extract.prepared._version", cache(prepared._version))
         yield engine
+
+
+@cache
+def _few_probes() -> dict[str, bytes]:
+    return {name: _small(data) for name, data in probes.synthetic().items() if name in FEW_PROBES}
 
 
 def _small(data: bytes) -> bytes:
@@ -71,12 +88,14 @@ def scratch() -> Iterator[Path]:
 
 
 def write_tree(folder: Path, content: Mapping[str, bytes]) -> Path:
-    """Make a folder hold exactly these files."""
+    """Make a folder hold exactly these files, and the folders whose names end with "/"."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for place in {name.rpartition("/")[0] for name in content}:
         (folder / place).mkdir(parents=True, exist_ok=True)
     for name, data in content.items():
+        if name.endswith("/"):
+            continue
         with open(folder / name, "wb") as file:
             file.write(data)
     return folder
@@ -168,6 +187,7 @@ __all__ = [
     "LATE",
     "OPTIONS",
     "SHARD_ROWS",
+    "WORDS",
     "Tree",
     "Truth",
     "arithmetic_backbone",
