@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks.command_line import in_one_line, positive
 from benchmarks.timing import Table, machine, seconds_of
 from extract import prepare
 from extract.backbones import BackboneEntry, BackboneSpec, catalogue, entry, weights_state
@@ -85,8 +86,8 @@ def main(arguments: list[str] | None = None) -> list[Result]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--only", default="", help="names, separated by commas; all by default")
     parser.add_argument("--tiny", action="store_true", help="small images, to see that all work")
-    parser.add_argument("--images", type=int, default=64, help="images in a pass")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=positive, default=64, help="images in a pass")
+    parser.add_argument("--repeats", type=positive, default=3)
     asked = parser.parse_args(arguments)
     names = asked.only.split(",") if asked.only else list(catalogue())
     table, results = Table("OpenVINO, forward pass alone", "images/s"), []
@@ -106,4 +107,4 @@ def main(arguments: list[str] | None = None) -> list[Result]:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -1,45 +1,56 @@
 """Fine-tuning: suffix against full, against a plain Keras script, and what it is worth.
 
-    python -m benchmarks.bench_finetune --shared ../shared [--only parity speed plain worth]
+    python -m benchmarks.bench_finetune --shared ../shared [--only parity cuts] --out results
+    python -m benchmarks.bench_finetune --tiny
 
-Data: photographs of ../shared (beans_256px; worth: cats_dogs_200px too), MobileNetV2 0.35 at 224
-pixels with ImageNet's weights, batches of 32, stores and heads made on the spot.
+Data: photographs of ../shared (beans_256px; worth: cats_dogs_200px too; plain: hymenoptera too,
+four times as wide and high), MobileNetV2 0.35 at 224 pixels with ImageNet's weights, batches of 32,
+stores and heads made on the spot.
 
 - parity  loss of each of 20 steps, suffix against full mode, same seed and order, at the default
           rate: Adam's first steps go by the signs of gradients, so at higher rates two runs drift
           apart by more than float16 does, also where activations are float32
-- speed   seconds per epoch in both modes, cut at block_15_add and block_11_add; what the planner
-          had predicted; and the total with extraction, epoch by epoch
-- plain   full mode with augmentation, beside the script of the guides (`plain_finetune.py`)
+- cuts    a step in both modes at every cut of the boundary table, beside the planner's prediction
+- speed   seconds per epoch in both modes, by turns, cut at block_15_add and block_11_add, beside
+          the prediction; and the total of two epochs: suffix mode extracts, then decodes as well,
+          since its result is judged from pixels on; full mode decodes
+- plain   full mode with augmentation, beside the script of the guides (`plain_finetune.py`), on
+          small photographs, and on large ones, where decoding counts
 - worth   validation accuracy of the head and of the written model, over seeds
 
-Epoch times are medians of three, of which the first includes tracing. Validation is not in them.
-Disks are warm. GPUs are not measured.
+Epochs of "speed" are medians of seven of each mode, by turns, after one that traces; the range is
+that of the turns. Those of "plain" are medians of two in each of two runs, by turns. The script of
+the guides moves the statistics of BatchNormalization on Keras 3, which ours holds still: so it runs
+with these layers frozen as well. Validation is in no epoch. Disks are warm. GPUs are not measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import machine
+from benchmarks import results
+from benchmarks.command_line import in_one_line, photographs_of
+from benchmarks.finetune_cuts import measure_cuts
+from benchmarks.finetune_epochs import measure_speed
+from benchmarks.finetune_plain import enlarge, measure_plain
+from benchmarks.tables import told
+from benchmarks.timing import scratch
+from benchmarks.tiny import paint
 
 CUTS = {"from:block_16": "block_15_add", "from:block_12": "block_11_add"}
-GOALS = {"block_15_add": 5.0, "block_11_add": 1.8}
 STEPS = 20
 PARITY = 1e-3
 WITHIN = 0.25
-FIRST_OF_BLOCK_12 = 108
+TIMES = 4
+"""Width of the large photographs over that of hymenoptera, which are 500 pixels wide."""
+PARTS = ("parity", "cuts", "speed", "plain", "worth")
 
 
 def prepare(photos: Path, folder: Path, **arguments: Any) -> Path:
@@ -81,61 +92,6 @@ def measure_parity(store: Path, unfreeze: str, steps: int = STEPS) -> dict[str, 
             )
     apart = max(abs(a - b) / abs(a) for a, b in zip(losses["full"], losses["suffix"], strict=True))
     return {"steps": len(losses["full"]), "relative": apart, "goal": PARITY}
-
-
-def measure_speed(store: Path, cuts: dict[str, str], epochs: int = 3) -> list[dict[str, Any]]:
-    """Return, for each cut, predicted and measured speed-up, and totals with extraction."""
-    import finetune
-    from finetune.suffix import boundary_store
-
-    rows = []
-    for unfreeze, cut in cuts.items():
-        planned = finetune.plan(store, unfreeze=unfreeze)
-        predicted = next(facts.speedup for facts in planned.cuts if facts.name == cut)
-        found = {}
-        for mode in ("full", "suffix"):
-            shutil.rmtree(boundary_store(store), ignore_errors=True)
-            out = store.with_name(f"{mode}.tuned")
-            found[mode] = finetune.run(store, out=out, unfreeze=unfreeze, mode=mode, epochs=epochs)
-        full, suffix = found["full"].epoch_seconds, found["suffix"].epoch_seconds
-        rows.append(
-            {
-                "cut": cut,
-                "full_epoch": full,
-                "suffix_epoch": suffix,
-                "extraction": found["suffix"].extraction_seconds,
-                "speedup": full / suffix,
-                "predicted": predicted,
-                "goal": GOALS.get(cut),
-            }
-        )
-    return rows
-
-
-def measure_plain(store: Path, photos: Path, home: Path, epochs: int = 3) -> dict[str, Any]:
-    """Return seconds per epoch of the guides' script and of full mode, both augmenting."""
-    import finetune
-
-    script = Path(__file__).with_name("plain_finetune.py")
-    words = [photos, "--from", FIRST_OF_BLOCK_12, "--epochs", epochs, "--augment"]
-    done = subprocess.run(
-        [sys.executable, str(script), *map(str, words)],
-        env={**os.environ, "KERAS_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
-        text=True,
-    )
-    plain = statistics.median(json.loads(done.stdout.splitlines()[-1])["epoch_seconds"])
-    ours = finetune.run(
-        store,
-        out=store.with_name("plain.tuned"),
-        unfreeze=f"from:{FIRST_OF_BLOCK_12}",
-        mode="full",
-        augment="flip,rotation=0.1",
-        epochs=epochs,
-    )
-    return {"plain_epoch": plain, "full_epoch": ours.epoch_seconds}
 
 
 def measure_worth(
@@ -184,20 +140,20 @@ def verdict(facts: dict[str, Any]) -> list[str]:
             f"parity over {parity['steps']} steps: {parity['relative']:.1e} relative (at most "
             f"{parity['goal']:.0e})"
         )
+    for row in facts.get("cuts", []):
+        lines.append(
+            f"{row['cut']}: {1000 * row['full_step']:.0f} ms and {1000 * row['suffix_step']:.0f} "
+            f"ms per step, {row['speedup']:.1f} x{_range(row)}; {_predicted(row)}"
+        )
     for row in facts.get("speed", []):
-        error = row["predicted"] / row["speedup"] - 1 if row["predicted"] else float("nan")
-        two = row["extraction"] + 2 * row["suffix_epoch"]
+        full, suffix = two_epochs(row)
         lines.append(
             f"{row['cut']}: {row['full_epoch']:.2f} s and {row['suffix_epoch']:.2f} s per epoch, "
-            f"{row['speedup']:.1f} x (at least {row['goal']}); predicted {row['predicted']:.1f} x "
-            f"({error:+.0%}, within {WITHIN:.0%}); two epochs with extraction {two:.1f} s, in full "
-            f"mode {2 * row['full_epoch']:.1f} s"
+            f"{row['speedup']:.1f} x{_range(row)} (at least {row['goal']}); "
+            f"{_predicted(row)}; two epochs with "
+            f"extraction and decoding {suffix:.1f} s, in full mode {full:.1f} s"
         )
-    if plain := facts.get("plain"):
-        lines.append(
-            f"augmenting: {plain['full_epoch']:.2f} s per epoch in full mode, "
-            f"{plain['plain_epoch']:.2f} s in the plain script"
-        )
+    lines += [_beside_the_script(row) for row in facts.get("plain", [])]
     for row in facts.get("worth", []):
         tests = "" if row["test"] is None else f"; test {row['head_test']:.4f} to {row['test']:.4f}"
         lines.append(
@@ -207,39 +163,115 @@ def verdict(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def main() -> None:
+def _beside_the_script(row: dict[str, Any]) -> str:
+    """Return the epochs of both; a record of before there were rounds has one number each."""
+    full, plain, frozen = (
+        told(row.get(f"{way}_epochs") or [row[f"{way}_epoch"]]) if f"{way}_epoch" in row else ""
+        for way in ("full", "plain", "frozen")
+    )
+    return (
+        f"{row['photos']}, augmenting: {full} per epoch in full mode (after "
+        f"{row['full_decoding']:.1f} s of decoding, once), {plain} in the plain script"
+        + (f", {frozen} with its BatchNormalization frozen" if frozen else "")
+    )
+
+
+def _range(row: dict[str, Any]) -> str:
+    """Return the range of the turns, where a record has one."""
+    low, high = row.get("range") or (None, None)
+    return "" if low is None else f" ({low:.1f} to {high:.1f} by turns)"
+
+
+def _predicted(row: dict[str, Any]) -> str:
+    if row["predicted"] is None:
+        return "not predicted: the probe had no time left"
+    error = row["predicted"] / row["speedup"] - 1
+    return f"predicted {row['predicted']:.1f} x ({error:+.0%}, within {WITHIN:.0%})"
+
+
+def two_epochs(row: dict[str, Any]) -> tuple[float, float]:
+    """Return the seconds of two epochs with all that comes before and after: full, suffix."""
+    full = row["full_decoding"] + 2 * row["full_epoch"]
+    suffix = row["extraction"] + row["suffix_decoding"] + 2 * row["suffix_epoch"]
+    return full, suffix
+
+
+def missed(facts: dict[str, Any]) -> list[str]:
+    """Return what did not reach its goal, in a word or two each."""
+    goals = {
+        "parity": [facts.get("parity", {}).get("relative", 0.0) <= PARITY],
+        "prediction": [
+            row["predicted"] is not None and abs(row["predicted"] / row["speedup"] - 1) <= WITHIN
+            for row in [*facts.get("cuts", []), *facts.get("speed", [])]
+        ],
+        "speed": [row["speedup"] >= (row["goal"] or 0.0) for row in facts.get("speed", [])],
+        "second epoch": [suffix < full for full, suffix in map(two_epochs, facts.get("speed", []))],
+        "plain": [row["full_epoch"] <= row["plain_epoch"] for row in facts.get("plain", [])],
+        "never worse": [
+            row["validation"] >= row["head_validation"] for row in facts.get("worth", [])
+        ],
+    }
+    return [name for name, reached in goals.items() if not all(reached)]
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--folder", type=Path, help="keeps stores and heads for the next time")
-    parts = ["parity", "speed", "plain", "worth"]
-    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
-    options = parser.parse_args()
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--out", type=Path, help="folder of the JSON; else it is printed")
+    parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
+    options, before = parser.parse_args(words), results.load_average()
     shared = options.shared.resolve()
-    os.environ.setdefault("KERAS_HOME", str(shared / "keras_home"))
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        facts = _measure(shared, options.folder or Path(scratch), options.only)
-    print(json.dumps({"machine": machine(), **facts}))
+    with scratch() as folder:
+        if options.tiny:
+            facts = tiny(folder)
+        else:
+            os.environ.setdefault("KERAS_HOME", str(shared / "keras_home"))
+            facts = _measure(shared, options.folder or folder, options.only)
     for line in verdict(facts):
         print(line, file=sys.stderr)
+    print(f"Missed: {', '.join(missed(facts)) or 'nothing'}", file=sys.stderr)
+    name = "-".join(["bench_finetune", *facts]) if len(facts) < len(PARTS) else "bench_finetune"
+    name = "bench_finetune-tiny" if options.tiny else name
+    results.deliver(options.out, name, facts, before)
+
+
+def tiny(folder: Path) -> dict[str, Any]:
+    """Measure every part on a few pictures made on the spot, with the backbone of the demo."""
+    photos, top = paint(folder / "photos", {"train": 4, "validation": 4, "test": 2}), "from:conv4"
+    store = prepare(photos, folder, backbone="digits")
+    small = ("--random-weights", "--size", "32")
+    return {
+        "parity": measure_parity(store, top, steps=2),
+        "cuts": measure_cuts(store, steps=2, turns=1, batch_size=4),
+        "speed": measure_speed(store, {top: "relu3"}, turns=1),
+        "plain": [measure_plain(store, photos, 1, 1, unfreeze=top, words=small)],
+        "worth": measure_worth(store, top, (0,), 1, 1e-4),
+    }
 
 
 def _measure(shared: Path, folder: Path, parts: Sequence[str]) -> dict[str, Any]:
-    photos = shared / "data" / "beans_256px"
+    photos = photographs_of(shared, "beans_256px")
     store = prepare(photos, folder, arguments={"alpha": 0.35})
     facts: dict[str, Any] = {}
     if "parity" in parts:
         facts["parity"] = measure_parity(store, "from:block_16")
+    if "cuts" in parts:
+        facts["cuts"] = measure_cuts(store)
     if "speed" in parts:
         facts["speed"] = measure_speed(store, CUTS)
     if "plain" in parts:
-        facts["plain"] = measure_plain(store, photos, shared / "keras_home")
+        large = enlarge(photographs_of(shared, "hymenoptera"), folder, TIMES)
+        pairs = ((photos, store), (large, prepare(large, folder, arguments={"alpha": 0.35})))
+        facts["plain"] = [measure_plain(s, p) for p, s in pairs]
     if "worth" in parts:
-        cats = prepare(shared / "data" / "cats_dogs_200px", folder, arguments={"alpha": 0.35})
+        cats = prepare(photographs_of(shared, "cats_dogs_200px"), folder, arguments={"alpha": 0.35})
         facts["worth"] = measure_worth(store, "from:block_12", (0, 1, 2), 6, 1e-4)
         facts["worth"] += measure_worth(cats, "from:block_16", (0,), 4, 1e-4)
     return facts
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

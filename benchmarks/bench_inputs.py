@@ -1,6 +1,7 @@
 """What a run costs beside its backbone: listing, planning, warm runs, memory.
 
-    python -m benchmarks.bench_inputs --shared ../shared --files 100000 --rows 1000000
+    python -m benchmarks.bench_inputs --shared ../shared --files 100000 --rows 1000000 --out results
+    python -m benchmarks.bench_inputs --tiny
 
 - listing    `list_images` of a folder of small files, beside `os.walk` with a look at each file
 - memory     a first run of few and of many items, and of `--rows` images in memory, with a backbone
@@ -20,20 +21,26 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import Table, machine, seconds_of
+from benchmarks import results
+from benchmarks.bench_extract import WEIGHTS
+from benchmarks.command_line import in_one_line, photographs_of, positive
+from benchmarks.tables import Grid, spread, told
+from benchmarks.timing import scratch, seconds_of
+from benchmarks.tiny import paint
 from extract.sources import list_images
 
 PER_FOLDER = 1000
-WEIGHTS = "weights/mobilenet_v2_1.0_224_no_top_dequantised.h5"
+GOALS = {"listing": 3.0, "memory": 100.0, "rows": 2000.0, "plan": 60.0}
+"""Seconds, MB, MB, seconds."""
 WITHOUT_FRAMEWORK = (
-    "import sys; sys.argv[0] = 'extract'\n"
+    "import json, sys; sys.argv[0] = 'extract'\n"
     "from extract.cli import main\n"
     "try:\n    main()\nfinally:\n"
-    "    print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    "    print(json.dumps(sorted({'keras', 'tensorflow'} & set(sys.modules))))"
 )
 
 
@@ -128,30 +135,58 @@ def _process(photos: Path, store: Path, options: list[str]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "extracted": json.loads(result[0])["extracted"],
-        "frameworks": result[1],
+        "frameworks": json.loads(result[1]),
     }
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print the tables."""
-    files = Table(f"listing {found['files']:,} files", "s")
-    for name, seconds in found["listing"].items():
-        files.add(name, seconds, digits=2)
-    files.show()
-    for unit, key, digits in (("MB at the peak", "peak_mb", 0), ("s", "seconds", 1)):
-        table = Table("a backbone of arithmetic", unit)
-        for name, facts in found["memory"].items():
-            table.add(name, [facts[key]], digits=digits)
-        table.show()
-    table = Table("whole processes", "s")
-    for name, rounds in found["processes"].items():
-        extracted = ", ".join(str(r["extracted"]) for r in rounds)
-        frameworks = rounds[-1]["frameworks"]
-        table.add(f"{name} (extracted {extracted}; {frameworks})", [r["seconds"] for r in rounds])
-    table.show()
+def tables(facts: Mapping[str, Any]) -> list[Grid]:
+    """Return seconds of listing, memory and time of synthetic runs, and whole processes."""
+    columns = ("", "median", "least", "most")
+    files = Grid(f"Listing {facts['files']:,} files: seconds", columns)
+    for name, seconds in facts["listing"].items():
+        files.add(name, *spread(seconds, 2))
+    grown = Grid("A backbone of arithmetic, once", ("", "MB, peak", "s"))
+    for name, found in facts["memory"].items():
+        grown.add(name, f"{found['peak_mb']:,.0f}", f"{found['seconds']:.1f}")
+    whole = Grid(f"Whole processes on {facts['data']}: seconds", (*columns, "extracted"))
+    for name, rounds in facts["processes"].items():
+        extracted = ", ".join(str(found["extracted"]) for found in rounds)
+        whole.add(name, *spread([found["seconds"] for found in rounds], 2), extracted)
+    return [files, grown, whole]
 
 
-def main(
+def verdict(facts: Mapping[str, Any]) -> list[str]:
+    """Return a line for each figure, beside what it must reach."""
+    memory, done = facts["memory"], facts["processes"]
+    few, many, rows = (facts[name] for name in ("few", "many", "rows"))
+    more = (
+        memory[f"first run of {many} files"]["peak_mb"]
+        - memory[f"first run of {few} files"]["peak_mb"]
+    )
+    planned = max(f["seconds"] for name, f in memory.items() if name.startswith("plan of"))
+    peak = max(f["peak_mb"] for name, f in memory.items() if f"{rows} " in name)
+    images = done["first"][0]["extracted"]
+    lines = [
+        f"listing {facts['files']:,} files: {told(facts['listing']['ours'], 2)} (at most "
+        f"{GOALS['listing']:.0f}), os.walk {told(facts['listing']['os_walk'], 2)}",
+        f"{many:,} items take {more:,.0f} MB more than {few:,} (below {GOALS['memory']:.0f})",
+        f"{rows:,} rows: at most {peak:,.0f} MB (below {GOALS['rows']:,.0f}), planned in at most "
+        f"{planned:.1f} s (at most {GOALS['plan']:.0f})",
+    ]
+    for name, goal in (("nothing new", 3), ("one new", 5), ("all renamed", None)):
+        seconds = [found["seconds"] for found in done[name]]
+        frameworks = {word for found in done[name] for word in found["frameworks"]}
+        lines.append(
+            f"{images:,} images, {name}: {told(seconds, 2)}"
+            + ("" if goal is None else f" (at most {goal})")
+            + f", {max(found['extracted'] for found in done[name])} extracted, "
+            + (" and ".join(sorted(frameworks)) or "no framework")
+            + " imported"
+        )
+    return lines
+
+
+def measure(
     photos: Path,
     new: Path,
     options: list[str],
@@ -162,10 +197,10 @@ def main(
     rows: int = 1_000_000,
     repeats: int = 3,
 ) -> dict[str, Any]:
-    """Measure all of it; `photos` and `new` are copied first."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        found: dict[str, Any] = {"machine": machine(), "files": files}
+    """Measure all of it; return JSON values. `photos` and `new` are copied first."""
+    with scratch() as folder:
+        found: dict[str, Any] = {"data": photos.name, "files": files}
+        found |= {"few": few, "many": many, "rows": rows}
         found["listing"] = listing(make_files(folder / "files", files), repeats)
         shutil.rmtree(folder / "files")
         found["memory"] = memory(folder / "memory", few, many, rows)
@@ -177,25 +212,44 @@ def main(
     return found
 
 
-if __name__ == "__main__":
+def tiny() -> dict[str, Any]:
+    """Measure a few files of each kind."""
+    with scratch() as folder:
+        photos, other = paint(folder / "tiny"), paint(folder / "new", {"train": 1}, side=30)
+        sizes = {"files": 20, "few": 3, "many": 30, "rows": 600, "repeats": 1}
+        new = next(other.rglob("*.jpg"))
+        return measure(photos, new, ["--backbone", "digits"], **sizes)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, and say what came of it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shared", type=Path, required=True, help="folder of data and weights")
-    parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    given = parser.parse_args()
-    data = given.shared / "data"
-    results = main(
-        data / "cats_dogs_200px",
-        next(iter(sorted((data / "hymenoptera").rglob("*.jpg")))),
-        ["--weights", str(given.shared / WEIGHTS)],
-        files=given.files,
-        rows=given.rows,
-        repeats=given.repeats,
-    )
-    show(results)
-    if given.json:
-        print(json.dumps(results))
+    parser.add_argument("--shared", type=Path, default=Path("../shared"), help="data and weights")
+    parser.add_argument("--files", type=positive, default=100_000)
+    parser.add_argument("--rows", type=positive, default=1_000_000)
+    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--out", type=Path, help="folder of the JSON; else it is printed")
+    parser.add_argument("--tiny", action="store_true", help="a few files of each kind")
+    given, before = parser.parse_args(words), results.load_average()
+    if given.tiny:
+        facts = tiny()
+    else:
+        facts = measure(
+            photographs_of(given.shared, "cats_dogs_200px"),
+            min(photographs_of(given.shared, "hymenoptera").rglob("*.jpg")),
+            ["--weights", str((given.shared / WEIGHTS).resolve())],
+            files=given.files,
+            rows=given.rows,
+            repeats=given.repeats,
+        )
+    for grid in tables(facts):
+        grid.show()
+    for line in verdict(facts):
+        print(line, file=sys.stderr)
+    results.deliver(given.out, "bench_inputs-tiny" if given.tiny else "bench_inputs", facts, before)
+
+
+if __name__ == "__main__":
+    in_one_line(main)

@@ -1,6 +1,7 @@
 """What K views of each image cost, in extractions of one view.
 
-    python -m benchmarks.bench_views --shared ../shared --images 400 --repeats 5
+    python -m benchmarks.bench_views --shared ../shared --images 400 --repeats 5 --out results
+    python -m benchmarks.bench_views --tiny
 
 A round extracts the same images twice, each into a new store: with one view, then with K views.
 Reading, decoding, views, the forward pass and writing all count; listing the folder and loading
@@ -13,9 +14,9 @@ on one core. Disks are warm: this measures processors, not disks.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.bench_extract import WEIGHTS, scratch
-from benchmarks.timing import Table, machine, seconds_of
+from benchmarks import results
+from benchmarks.bench_extract import WEIGHTS
+from benchmarks.command_line import in_one_line, photographs_of, positive
+from benchmarks.tables import Grid, spread, told
+from benchmarks.timing import scratch, seconds_of
+from benchmarks.tiny import paint
 from extract.api import extract_listing
 from extract.augment import Augmentation
 from extract.backbone_pixels import pixel_policy
@@ -42,7 +47,7 @@ AT_MOST = 8.2 / 8
 """Times the number of views."""
 
 
-def spread(listing: Listing, count: int) -> Listing:
+def chosen(listing: Listing, count: int) -> Listing:
     """Return `count` items at equal distances, so that every class has some."""
     step = max(1, len(listing.items) // count)
     return replace(listing, items=listing.items[::step][:count])
@@ -68,7 +73,7 @@ def view_seconds(augment: str, size: int, repeats: int) -> float:
     return min(seconds_of(make) for _ in range(max(3, repeats))) / VIEWS
 
 
-def main(
+def measure(
     folder: Path,
     spec: BackboneSpec,
     *,
@@ -77,8 +82,8 @@ def main(
     images: int = 400,
     repeats: int = 5,
 ) -> dict[str, Any]:
-    """Measure; return what `--json` prints."""
-    listing = spread(list_folder(folder), images)
+    """Measure; return JSON values."""
+    listing = chosen(list_folder(folder), images)
     one = Settings(spec=spec, pixels=pixel_policy(spec), engine="openvino")
     many = replace(one, views=views, augment=augment)
     extraction_seconds(listing, one)  # converts and warms up
@@ -86,12 +91,8 @@ def main(
         (extraction_seconds(listing, one), extraction_seconds(listing, many))
         for _ in range(repeats)
     ]
-    table = Table(f"{len(listing.items)} images of {folder.name}, {augment}", "ms per image")
-    for label, times in zip(("1 view", f"{views} views"), zip(*rounds, strict=True), strict=True):
-        table.add(label, [1000 * t / len(listing.items) for t in times])
-    table.show()
     return {
-        "machine": machine(),
+        "data": folder.name,
         "images": len(listing.items),
         "views": views,
         "augment": many.augment,
@@ -101,34 +102,61 @@ def main(
     }
 
 
-def show(results: dict[str, Any]) -> None:
-    """Print the ratio beside what it must reach."""
-    print(
-        f"{results['views']} views cost {results['cost_in_single_views']:.2f} x one (at most "
-        f"{AT_MOST * results['views']:.1f}); making a view takes "
-        f"{results['milliseconds_per_view_made']:.2f} ms",
-        file=sys.stderr,
+def tables(facts: Mapping[str, Any]) -> list[Grid]:
+    """Return the time per image of one view and of all."""
+    grid = Grid(
+        f"{facts['images']:,} images of {facts['data']}, {facts['augment']}: ms per image",
+        ("", "median", "least", "most"),
+    )
+    labels = ("1 view", f"{facts['views']} views")
+    for label, times in zip(labels, zip(*facts["rounds"], strict=True), strict=True):
+        grid.add(label, *spread([1000 * t / facts["images"] for t in times], 2))
+    return [grid]
+
+
+def verdict(facts: Mapping[str, Any]) -> list[str]:
+    """Return the ratio beside what it must reach."""
+    ratios = [b / a for a, b in facts["rounds"]]
+    return [
+        f"{facts['views']} views cost {told(ratios, 2, 'x')} one (at most "
+        f"{AT_MOST * facts['views']:.1f}); making a view takes "
+        f"{facts['milliseconds_per_view_made']:.2f} ms"
+    ]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, and say what came of it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--folder", default=FOLDER)
+    parser.add_argument("--views", type=positive, default=VIEWS)
+    parser.add_argument("--augment", default=AUGMENT)
+    parser.add_argument("--images", type=positive, default=400)
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--out", type=Path, help="folder of the JSON; else it is printed")
+    parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
+    options, before = parser.parse_args(words), results.load_average()
+    if options.tiny:
+        with scratch() as place:
+            digits = BackboneSpec(name="digits")
+            facts = measure(paint(place / "tiny"), digits, views=2, images=4, repeats=2)
+    else:
+        facts = measure(
+            photographs_of(options.shared, options.folder),
+            BackboneSpec(weights=str((options.shared / WEIGHTS).resolve())),
+            views=options.views,
+            augment=options.augment,
+            images=options.images,
+            repeats=options.repeats,
+        )
+    for grid in tables(facts):
+        grid.show()
+    for line in verdict(facts):
+        print(line, file=sys.stderr)
+    results.deliver(
+        options.out, "bench_views-tiny" if options.tiny else "bench_views", facts, before
     )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--folder", default=FOLDER)
-    parser.add_argument("--views", type=int, default=VIEWS)
-    parser.add_argument("--augment", default=AUGMENT)
-    parser.add_argument("--images", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    measured = main(
-        options.shared / "data" / options.folder,
-        BackboneSpec(weights=str((options.shared / WEIGHTS).resolve())),
-        views=options.views,
-        augment=options.augment,
-        images=options.images,
-        repeats=options.repeats,
-    )
-    show(measured)
-    if options.json:
-        print(json.dumps(measured))
+    in_one_line(main)

@@ -1,8 +1,8 @@
 """Where augmentation of features helps, and where it does not.
 
-    python -m benchmarks.heads_augment --shared ../shared [--draws 5]
+    python -m benchmarks.bench_heads --shared ../shared --only augment
 
-Data: the photographs of beans_256px and hymenoptera, MobileNetV2 (alpha .35) at 96 pixels, last
+Data: the photographs of beans_256px and hymenoptera, MobileNetV2 (alpha .35) at 128 pixels, last
 map unpooled (3 x 3 x 1280) and pooled. `LinearHead`, 40 epochs without early stopping, on 5 and on
 20 images per class, drawn `draws` times. A line is an augmentation; a number is by how much the
 mean accuracy on validation rows differs from that of the same draws without it, and the half
@@ -12,9 +12,6 @@ on the rows that judge would make all of them look good.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import extract
-from benchmarks.timing import machine
+from benchmarks.command_line import photographs_of
+from benchmarks.tables import Grid
 
 FOLDERS = ("beans_256px", "hymenoptera")
 WORDS = (
@@ -43,10 +41,10 @@ def measure(
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             store = Path(folder) / "photos.features"
             extract.run(
-                shared / "data" / name,
+                photographs_of(shared, name),
                 store,
                 arguments={"alpha": 0.35},
-                image_size=96,
+                image_size=128,
                 layers=["out_relu:none", "out_relu:avg"],
             )
             snapshot = extract.open_store(store)
@@ -86,25 +84,24 @@ def _head(word: str, seed: int) -> Any:
     return LinearHead(epochs=EPOCHS, batch_size=32, augment=augment, random_state=seed)
 
 
-def verdict(facts: Mapping[str, Any]) -> list[str]:
-    """Return a line for each data set, column and number of images."""
-    lines = []
+def tables(facts: Mapping[str, Any]) -> list[Grid]:
+    """Return gains in accuracy and half widths of their intervals, an augmentation to a column."""
+    grid = Grid(
+        "Accuracy on validation rows without augmentation, and what each adds to it",
+        ("photographs, features, images", "without", *WORDS),
+    )
     for name, found in facts.items():
-        said = ", ".join(
-            f"{word} {value[0]:+.3f} ± {value[1]:.3f}"
-            for word, value in found.items()
-            if word != "none"
-        )
-        lines.append(f"{name}: {found['none']:.3f} without; {said}")
+        gains = [f"{found[word][0]:+.3f} ± {found[word][1]:.3f}" for word in WORDS]
+        grid.add(name, f"{found['none']:.3f}", *gains)
+    return [grid]
+
+
+def verdict(facts: Mapping[str, Any]) -> list[str]:
+    """Return, for each augmentation, where its interval is above 0, and where it is below."""
+    lines = []
+    for word in WORDS:
+        better = [n for n, found in facts.items() if found[word][0] > found[word][1]]
+        worse = [n for n, found in facts.items() if found[word][0] < -found[word][1]]
+        said = [f"{how} {'; '.join(w)}" for how, w in (("helped:", better), ("hurt:", worse)) if w]
+        lines.append(f"{word} {', '.join(said) or 'neither helped nor hurt beyond its interval'}")
     return lines
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--draws", type=int, default=5)
-    options = parser.parse_args()
-    measured = measure(options.shared.resolve(), options.draws)
-    for line in verdict(measured):
-        print(line, file=sys.stderr)
-    print(json.dumps({"machine": machine(), **measured}))

@@ -48,7 +48,7 @@ def measure(
 def table_of(X: np.ndarray, y: np.ndarray, count: int, classes: int) -> Any:
     """Return the rows of a sweep: the first `count` train, half as many after them judge."""
     from heads import halving
-    from heads.neural import scaling_of
+    from heads.neural_rows import scaling_of
 
     more = min(len(X) - count, count // 2)
     scaling = scaling_of(X[:count], np.ones(count))

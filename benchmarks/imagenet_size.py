@@ -1,6 +1,6 @@
 """Heads at the size of ImageNet: 1.28 million rows of 2048 float16 features, 1000 classes.
 
-    python -m benchmarks.imagenet_size [--share 0.05]
+    python -m benchmarks.imagenet_size [--share 0.05] [--out RESULTS]
 
 Data: class means and noise, seed 0, float16, written once to a file that is then streamed in
 blocks of 4096 rows (5.2 GB for all rows; rows repeat every 65,536). 50,000 rows
@@ -31,6 +31,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import results
+from benchmarks.command_line import in_one_line
+from benchmarks.tables import Grid
 from benchmarks.timing import machine
 
 ROWS, WIDTH, CLASSES, JUDGES = 1_280_000, 2048, 1000, 50_000
@@ -38,6 +41,7 @@ BLOCK, PERIOD = 4096, 65_536
 PENALTIES = 20
 CORES = 2
 GOAL_SECONDS, GOAL_BYTES = 300.0, 3e9
+HEADS = {"ridge": f"ridge, {PENALTIES} penalties", "stream": "linear, one pass"}
 
 
 def write(path: Path, rows: int, width: int, classes: int) -> None:
@@ -120,12 +124,12 @@ def measure(
     judges: int = JUDGES,
 ) -> dict[str, Any]:
     """Measure both heads on a share of the rows, and reckon the seconds for all."""
-    found: dict[str, Any] = {"rows": rows, "share": share}
+    found: dict[str, Any] = {"rows": rows, "width": width, "classes": classes, "share": share}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         write(folder / "train", max(classes, int(rows * share)), width, classes)
         write(folder / "judges", max(classes, int(judges * share)), width, classes)
-        for head in ("ridge", "stream"):
+        for head in HEADS:
             words = ["--part", head, "--folder", name]
             words += ["--width", str(width), "--classes", str(classes)]
             done = subprocess.run(
@@ -151,22 +155,49 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
         f"{GOAL_SECONDS:.0f}); peak {facts[name]['peak'] / 1e9:.2f} GB (below "
         f"{GOAL_BYTES / 1e9:.0f}); accuracy {facts[name]['accuracy']:.4f}; "
         f"{facts[name]['quiet']:.0f} s by processor time over {CORES} cores"
-        for name in ("ridge", "stream")
+        for name in HEADS
     ]
 
 
-if __name__ == "__main__":
+def tables(facts: Mapping[str, Any]) -> list[Grid]:
+    """Return what each head took and came to."""
+    share = facts["share"]
+    grid = Grid(
+        f"{facts['rows']:,} rows of {facts.get('width', WIDTH):,} float16, "
+        f"{facts.get('classes', CLASSES):,} classes; {share:.0%} of the rows were trained on",
+        ("head", "s, measured", "s, all rows", "s of processor, two cores", "GB, peak", "accuracy"),
+    )
+    for name in HEADS:
+        found = facts[name]
+        seconds = (found["seconds"], found["all"], found["quiet"])
+        cells = [*(f"{value:.0f}" for value in seconds), f"{found['peak'] / 1e9:.2f}"]
+        grid.add(HEADS[name], *cells, f"{found['accuracy']:.4f}")
+    return [grid]
+
+
+def main() -> None:
+    """Measure, or be one of the processes that are measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--share", type=float, default=0.05, help="of the training rows")
+    parser.add_argument("--out", type=Path, help="folder of the JSON")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, default=WIDTH, help=argparse.SUPPRESS)
     parser.add_argument("--classes", type=int, default=CLASSES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options, before = parser.parse_args(), results.load_average()
     if options.part:
         print(json.dumps(part(options.part, options.folder, options.width, options.classes)))
-    else:
-        measured = measure(options.share)
-        for line in verdict(measured):
-            print(line, file=sys.stderr)
+        return
+    if not 0 < options.share <= 1:
+        parser.error(f"--share is above 0 and at most 1. Received: {options.share}")
+    measured = measure(options.share)
+    for line in verdict(measured):
+        print(line, file=sys.stderr)
+    if options.out is None:
         print(json.dumps({"machine": machine(), **measured}))
+    else:
+        print(results.save(options.out, "imagenet_size", measured, before))
+
+
+if __name__ == "__main__":
+    in_one_line(main)

@@ -5,6 +5,10 @@
 PHOTOS has train/ and validation/ over class folders. Random flips and rotations are in the graph
 with --augment. The last line that it prints is a JSON object with the seconds of each epoch,
 validation not included. It uses nothing of headstart.
+
+The backbone is called with `training=False`, as the guides have it. That holds BatchNormalization
+in no backbone that trains, as this one does: Keras 3 hands training=True on to its layers. With
+--freeze-statistics these layers are frozen.
 """
 
 from __future__ import annotations
@@ -17,7 +21,13 @@ from typing import Any
 
 
 def main(
-    photos: Path, first: int, epochs: int, size: int, augment: bool, weights: str | None
+    photos: Path,
+    first: int,
+    epochs: int,
+    size: int,
+    augment: bool,
+    weights: str | None,
+    freeze_statistics: bool,
 ) -> list[float]:
     """Train, and return the seconds of each epoch."""
     import keras
@@ -31,6 +41,10 @@ def main(
     base.trainable = True
     for layer in base.layers[:first]:
         layer.trainable = False
+    if freeze_statistics:
+        for layer in base.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
     inputs = keras.Input((size, size, 3))
     x = inputs
     if augment:
@@ -67,9 +81,17 @@ if __name__ == "__main__":
     parser.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
     parser.add_argument("--augment", action="store_true")
     parser.add_argument("--random-weights", action="store_true", help="instead of ImageNet's")
+    parser.add_argument(
+        "--freeze-statistics", action="store_true", help="freeze BatchNormalization"
+    )
     options = parser.parse_args()
-    given = None if options.random_weights else "imagenet"
     found = main(
-        options.photos, options.first, options.epochs, options.size, options.augment, given
+        options.photos,
+        options.first,
+        options.epochs,
+        options.size,
+        options.augment,
+        None if options.random_weights else "imagenet",
+        options.freeze_statistics,
     )
     print(json.dumps({"epoch_seconds": found}))

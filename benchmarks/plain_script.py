@@ -5,6 +5,9 @@
 PHOTOS has train/ and validation/ (or val/), and perhaps test/, over class folders. The last line
 that it prints is a JSON object: accuracies of every epoch and of the end, and when each epoch was
 done, in seconds from the start of `main`. It uses nothing of headstart.
+
+The backbone is called with `training=False`, as the guides have it. That holds BatchNormalization
+only while all of it is frozen: once it trains, Keras 3 hands training=True on to its layers.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -76,33 +79,89 @@ def compile_for(model: Any, classes: int, optimizer: str, rate: float) -> None:
 
 
 def loop(model: Any, train: Any, validation: Any, epochs: int, clock: Any) -> dict[str, Any]:
-    """Train by a loop of one's own over `trainable_weights`, as the guide does in TensorFlow."""
-    import tensorflow as tf
+    """Train by a loop of one's own over `trainable_weights`, as the guides do on each backend."""
+    import keras
 
     two = model.output_shape[-1] == 1
     history: dict[str, Any] = {"accuracy": [], "val_accuracy": []}
-
-    def step(pixels: Any, labels: Any) -> Any:
-        with tf.GradientTape() as tape:
-            logits = model(pixels, training=True)
-            targets = labels[:, None] if two else labels
-            value = model.loss(targets, logits)
-        gradients = tape.gradient(value, model.trainable_weights)
-        model.optimizer.apply(gradients, model.trainable_weights)
-        return logits
-
-    step = tf.function(step)
+    model.optimizer.build(model.trainable_weights)
+    step = STEPS[keras.backend.backend()](model)
     for epoch in range(epochs):
         right = total = 0
-        for pixels, labels in train:
-            logits = step(pixels, labels).numpy()
+        for pixels, labels in train.as_numpy_iterator():
+            targets = labels[:, None].astype("float32") if two else labels
+            logits = keras.ops.convert_to_numpy(step(pixels, targets))
             chosen = logits[:, 0] > 0 if two else logits.argmax(axis=1)
-            right += int((chosen == labels.numpy()).sum())
+            right += int((chosen == labels).sum())
             total += len(labels)
         history["accuracy"].append(right / total)
         history["val_accuracy"].append(model.evaluate(validation, verbose=0)[1])
         clock.on_epoch_end(epoch, None)
     return history
+
+
+def tensorflow_step(model: Any) -> Any:
+    """Return a function of pixels and targets that trains on a batch and returns its logits."""
+    import tensorflow as tf
+
+    def step(pixels: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = model(pixels, training=True)
+            value = model.loss(targets, logits)
+        gradients = tape.gradient(value, model.trainable_weights)
+        model.optimizer.apply(gradients, model.trainable_weights)
+        return logits
+
+    return tf.function(step, reduce_retracing=True)
+
+
+def torch_step(model: Any) -> Any:
+    """Return the same for torch, whose tensors keep their own gradients."""
+    import torch
+
+    def step(pixels: Any, targets: Any) -> Any:
+        model.zero_grad()
+        logits = model(pixels, training=True)
+        model.loss(targets, logits).backward()
+        trained = model.trainable_weights
+        with torch.no_grad():
+            model.optimizer.apply([weight.value.grad for weight in trained], trained)
+        return logits.detach()
+
+    return step
+
+
+def jax_step(model: Any) -> Any:
+    """Return the same for JAX, where all that changes goes in and comes out."""
+    import jax
+
+    def loss(trained: Any, fixed: Any, pixels: Any, targets: Any) -> Any:
+        logits, fixed = model.stateless_call(trained, fixed, pixels, training=True)
+        return model.loss(targets, logits), (logits, fixed)
+
+    def update(state: Any, pixels: Any, targets: Any) -> Any:
+        trained, fixed, moments = state
+        (_, (logits, fixed)), gradients = jax.value_and_grad(loss, has_aux=True)(
+            trained, fixed, pixels, targets
+        )
+        trained, moments = model.optimizer.stateless_apply(moments, gradients, trained)
+        return (trained, fixed, moments), logits
+
+    update = jax.jit(update)
+    places = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+
+    def step(pixels: Any, targets: Any) -> Any:
+        state = tuple([variable.value for variable in place] for place in places)
+        state, logits = update(state, pixels, targets)
+        for place, values in zip(places, state, strict=True):
+            for variable, value in zip(place, values, strict=True):
+                variable.assign(value)
+        return logits
+
+    return step
+
+
+STEPS = {"tensorflow": tensorflow_step, "torch": torch_step, "jax": jax_step}
 
 
 def main(options: argparse.Namespace) -> dict[str, Any]:

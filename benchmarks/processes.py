@@ -35,7 +35,7 @@ class Finished:
 
 
 class BenchmarkError(Exception):
-    """A process that was to be measured ended with an error."""
+    """What was to be measured cannot be: a process ended with an error, or pictures are missing."""
 
 
 def run(words: Sequence[object], environment: Mapping[str, str] | None = None) -> Finished:
@@ -75,8 +75,9 @@ def run_command(*words: object, environment: Mapping[str, str] | None = None) ->
 
 
 def _last(file: Any) -> str:
+    """Return the last line that says something by itself: TensorFlow ends with indented ones."""
     file.seek(0)
-    lines = file.read().strip().splitlines()
+    lines = [line for line in file.read().splitlines() if line.strip() and not line[0].isspace()]
     return str(lines[-1]) if lines else ""
 
 

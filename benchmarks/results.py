@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import device
 from benchmarks.timing import machine
 
 FOLDER = Path(__file__).with_name("results")
@@ -25,23 +26,33 @@ def save(out: Path, name: str, facts: Mapping[str, Any], before: float | None) -
     Args:
         out: A folder, which is made.
         name: Of the run, such as "workflows-cats_dogs_200px"; the part before "-" is the benchmark.
+            The file's name has the backend too where it is not TensorFlow, and "gpu" on one.
         facts: JSON values.
         before: `load_average()` from before the run.
     """
     out.mkdir(parents=True, exist_ok=True)
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name if spec is not None else name
+    found = machine()
     record = {
         "benchmark": name.partition("-")[0],
         "command": command(module, sys.argv[1:]),
-        "machine": machine(),
+        "machine": found,
         "load_before": before,
         "load_after": load_average(),
         "facts": facts,
     }
-    path = out / f"{name}.json"
+    path = out / f"{'-'.join([name, *device.suffixes(found)])}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def deliver(out: Path | None, name: str, facts: Mapping[str, Any], before: float | None) -> None:
+    """Write a record into the folder `out`, and print its path; without one print all of it."""
+    if out is None:
+        print(json.dumps({"machine": machine(), **facts}))
+    else:
+        print(save(out, name, facts, before))
 
 
 def command(module: str, words: Sequence[str]) -> str:

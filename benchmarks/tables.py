@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -45,3 +47,15 @@ class Grid:
             *("| " + " | ".join(row) + " |" for row in self.rows),
         ]
         return "\n".join(lines)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> tuple[str, str, str]:
+    """Return median, least and most, as cells."""
+    numbers = (statistics.median(values), min(values), max(values))
+    return tuple(f"{number:,.{digits}f}" for number in numbers)  # type: ignore[return-value]
+
+
+def told(values: Sequence[float], digits: int = 1, unit: str = "s") -> str:
+    """Return a median, and what the values range over where there are several, in words."""
+    middle, least, most = spread(values, digits)
+    return f"{middle} {unit}".strip() + (f" [{least} to {most}]" if len(values) > 1 else "")

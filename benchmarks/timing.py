@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as RichTable
+
+from benchmarks import device
 
 PACKAGES = ("keras", "tensorflow", "openvino", "numpy", "zarr", "h5py", "scikit-learn")
 
@@ -20,6 +25,16 @@ def seconds_of(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder, removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 class Table:
@@ -42,9 +57,10 @@ class Table:
 
 
 def machine() -> dict[str, str]:
-    """Return the processor and the versions that were measured."""
-    facts = {"processor": _processor(), "python": platform.python_version()}
-    for name in PACKAGES:
+    """Return processor, backend, device and precision of Keras, and versions, for a record."""
+    computing = device.facts()
+    facts = {"processor": _processor(), **computing, "python": platform.python_version()}
+    for name in dict.fromkeys((*PACKAGES, computing["backend"])):
         facts[name] = importlib.metadata.version(name)
     return facts
 

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 import extract
+from benchmarks.command_line import photographs_of
 from benchmarks.timing import machine
 from extract import keras_graph, pixels
 from extract.backbones import BackboneSpec
@@ -44,7 +45,7 @@ from extract.store.reader import Data
 from heads.data import open_source
 from heads.epochs import batch_order
 
-DATA = "data/cats_dogs_200px"
+DATA = "cats_dogs_200px"
 SPEC = BackboneSpec(arguments={"alpha": 0.35})
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
@@ -234,7 +235,7 @@ def measure(shared: Path, *, epochs: int = 10, count: int | None = None) -> dict
         epochs: How many.
         count: Images of each class and split; all by default.
     """
-    with subset(shared / DATA, count) as photos:
+    with subset(photographs_of(shared, DATA), count) as photos:
         facts = compare(photos, SPEC, epochs)
     show(facts)
     return facts

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pictures, results, workflows, wrong_scale
+from benchmarks.command_line import in_one_line, positive
 from benchmarks.recipes import RECIPES, Recipe
 from benchmarks.tables import Grid
 from benchmarks.tiny import paint
@@ -30,7 +31,11 @@ SIZES = {"tensorflow-notebook": 128}
 
 
 def measure(
-    name: str, setup: Setup, ran: str, ways: Sequence[str] = tuple(workflows.WAYS)
+    name: str,
+    setup: Setup,
+    ran: str,
+    ways: Sequence[str] = tuple(workflows.WAYS),
+    repeats: int = 1,
 ) -> dict[str, Any]:
     """Run a recipe; return JSON values.
 
@@ -39,9 +44,10 @@ def measure(
         setup: What runs.
         ran: The same in words.
         ways: Which workflows.
+        repeats: Of those that take seconds.
     """
     recipe = RECIPES[name]
-    facts = workflows.measure(setup, ways) | {"recipe": name, "ran": ran, **_said(recipe)}
+    facts = workflows.measure(setup, ways, repeats) | {"recipe": name, "ran": ran, **_said(recipe)}
     return facts | {"wrong": wrong_scale.measure(setup) if recipe.wrong_scale else None}
 
 
@@ -59,15 +65,24 @@ def tables(facts: Mapping[str, Any]) -> list[Grid]:
 
 def verdict(facts: Mapping[str, Any]) -> list[str]:
     """Return lines: the source, what ran, and the catch of a wrong scale with its cost."""
-    lines = [f"source: {facts['source']}", f"ran: {facts['ran']}"]
+    where = RECIPES[facts["recipe"]].where
+    lines = [f"source: {facts['source']}: {where}", f"ran: {facts['ran']}"]
+    if "all" in facts["unfreeze"]:
+        lines.append("everything is trained: nothing stays frozen whose activations could be kept")
+    if "--then-epochs" in facts["plain"]:
+        lines.append(
+            "fine-tuning in (a) is the source's own code, in which BatchNormalization moves on "
+            "Keras 3, whatever its `training=False` says; (c) and (d) hold it still"
+        )
     if facts["weights"] == "random":
         lines.append("random weights: no accuracy is claimed")
-    if wrong := facts["wrong"]:
+    if (wrong := facts["wrong"]) and "in_graph" in facts["rows"]:
         right = facts["rows"]["in_graph"]["validation"]
         lines.append(
             f"wrong scale in the graph: {wrong['seconds']:.1f} s, and then validation "
             f"{wrong['validation']:.4f} where the right one has {right:.4f}"
         )
+    if wrong:
         caught = "caught" if wrong["caught"] else "NOT caught"
         lines.append(
             f"{caught} by `extract run` after {wrong['caught_after_seconds']:.1f} s: "
@@ -78,6 +93,8 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
 
 def draw(facts: Mapping[str, Any], path: Path) -> list[Path]:
     """Draw learning curves of the graph, fine-tuning joined to the head; `path` has no suffix."""
+    if "in_graph" not in facts["rows"]:
+        return []
     row, epochs = facts["rows"]["in_graph"], facts["epochs"]
     series = {
         "training": list(enumerate(row["training"], 1)),
@@ -112,6 +129,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="photographs of the source; not a stand-in")
     parser.add_argument("--weights", default="imagenet", help="with --data")
     parser.add_argument("--ways", nargs="+", choices=workflows.WAYS, default=list(workflows.WAYS))
+    parser.add_argument("--repeats", type=positive, default=3, help="of the ways that take seconds")
     parser.add_argument("--out", type=Path, help="folder of the JSON and the pictures")
     parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
     return parser.parse_args(words)
@@ -125,9 +143,11 @@ def main(words: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             if options.tiny:
                 setup = RECIPES[name].tiny(paint(Path(folder) / "tiny"))
-                facts = measure(name, setup, "random weights, pictures of noise", options.ways)
+                facts = measure(
+                    name, setup, "random weights, pictures of noise", options.ways, options.repeats
+                )
             else:
-                facts = measure(name, *setup_of(name, options), options.ways)
+                facts = measure(name, *setup_of(name, options), options.ways, options.repeats)
         report(facts, options.out, before)
 
 
@@ -139,9 +159,9 @@ def report(facts: Mapping[str, Any], out: Path | None, before: float | None) -> 
         print(line, file=sys.stderr)
     if out is not None:
         name = f"tutorials-{facts['recipe']}"
-        written = [results.save(out, name, facts, before), *draw(facts, out / name)]
-        print("\n".join(map(str, written)))
+        path = results.save(out, name, facts, before)
+        print("\n".join(map(str, [path, *draw(facts, path.with_suffix(""))])))
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -11,6 +11,9 @@
 - c         `finetune run` of the whole backbone, from extraction to the tuned model
 - d         `finetune run` of its top on activations that are extracted once, likewise
 
+Ways of seconds are repeated, in turn; the first run, the graph, the script of fifteen lines and
+fine-tuning run once: they take minutes, and the graph's epochs are repeats of one another.
+
 Inside of the processes, the time of the work is what is left without imports. Every way sees the
 same files in the same splits; ours judge on validation rows, as `fit` does at every epoch.
 """
@@ -19,81 +22,35 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import forward
 from benchmarks.processes import Finished, run, run_command
+from benchmarks.setups import Row as Row  # part of what this module is asked for
+from benchmarks.setups import Setup as Setup
+from benchmarks.setups import median_of as median_of
 from extract.backbones import entry
 
 SCRIPTS = Path(__file__).parent
-TUNED_EPOCHS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What is compared on what."""
-
-    data: Path
-    """With train/, validation/ (or val/) and perhaps test/ over class folders."""
-    backbone: str = "mobilenet_v2"
-    arguments: Mapping[str, Any] = field(default_factory=lambda: {"alpha": 0.35})
-    weights: str = "imagenet"
-    """Or "random", or a file."""
-    image_size: int = 224
-    epochs: int = 10
-    many_epochs: int = 50
-    """Measured on features; reckoned in the graph."""
-    heads: int = 20
-    """How many are tried."""
-    optimizer: str = "rmsprop"
-    learning_rate: float = 1e-3
-    plain: Sequence[str] = ()
-    """Further options of `benchmarks.plain_script`."""
-    unfreeze: Sequence[str] = ("20%",)
-    """What (d) trains of the backbone; several are tried, and the best is kept."""
-    tuned_epochs: int = TUNED_EPOCHS
-    tuned_options: Sequence[str] = ()
-    """Further options of `finetune run`."""
-    full_options: Sequence[str] = ()
-    """Further ones of (c) alone."""
-
-    @property
-    def splits(self) -> dict[str, str]:
-        """Split → the name of its folder."""
-        names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-        return {split: name for name, split in names.items() if (self.data / name).is_dir()}
-
-    def counts(self) -> dict[str, int]:
-        """Return split → its number of files."""
-        return {
-            split: sum(path.is_file() for path in (self.data / name).glob("*/*"))
-            for split, name in self.splits.items()
-        }
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a way came to; seconds are of all its processes together."""
-
-    seconds: float
-    work_seconds: float
-    peak_bytes: int | None
-    """Of the largest process."""
-    disk_bytes: int
-    images: int
-    """Passes of one image through the backbone, or through what is frozen of it."""
-    validation: float | None = None
-    test: float | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    """(seconds since the start, validation accuracy)."""
-    epoch_seconds: float | None = None
-    training: list[float] = field(default_factory=list)
-    """Training accuracy of each epoch, in the graph."""
+WAYS = {
+    "in_graph": "a: in the graph",
+    "fifteen_lines": "b0: script of 15 lines",
+    "first": "b: extract + head, nothing at hand",
+    "again": "b: the same, backbone converted",
+    "cached": "b: head alone, features cached",
+    "epochs": "b: head of (a), features cached",
+    "many": "b: the same for many epochs",
+    "sweep": "b: heads tried, features cached",
+    "full": "c: fine-tuning in full",
+    "suffix": "d: fine-tuning of the top, cached",
+}
 
 
 @contextmanager
@@ -165,6 +122,7 @@ class Ways:
             test=facts.get("test_accuracy"),
             curve=list(zip((before + end for end in ends), facts["val_accuracies"], strict=True)),
             epoch_seconds=float(np.median(each)),
+            epoch_range=(float(min(each)), float(max(each))),
             training=facts["accuracies"],
         )
 
@@ -192,11 +150,12 @@ class Ways:
         )
 
     def first(self) -> Row:
-        """Extract and train, with nothing at hand."""
-        return self._extracted("first")
+        """Extract and train, with nothing at hand; and say how near the forward pass alone is."""
+        return replace(self._extracted("first"), pace=self._pace(self._made["first"][0]))
 
     def again(self) -> Row:
         """Extract into a new store and train, with a converted backbone."""
+        shutil.rmtree(self.store, ignore_errors=True)  # of a repeat: what is known is not extracted
         return self._extracted("again")
 
     def cached(self) -> Row:
@@ -264,6 +223,20 @@ class Ways:
             test=self._test(store.with_suffix(".head")),
             curve=[(found["seconds"], accuracy)],
         )
+
+    def _pace(self, extracted: Finished) -> dict[str, Any]:
+        """Return what an extraction's stages did, beside the forward pass alone in a process."""
+        setup, facts = self.setup, extracted.facts
+        spec = {"name": setup.backbone, "arguments": dict(setup.arguments)}
+        words = (json.dumps({**spec, "weights": setup.weights}), setup.image_size)
+        alone = run(("-m", "benchmarks.forward", *words), self._environment).facts
+        shares = forward.busy(facts, forward.kind_here())
+        rate = facts["images_per_second"]
+        return {
+            "images_per_second": rate,
+            "share_of_forward": rate / alone["images_per_second"],
+            "waits": forward.waits(shares),
+        }
 
     def _like_the_graph(self, epochs: int) -> list[str]:
         setup = self.setup

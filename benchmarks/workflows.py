@@ -3,46 +3,46 @@
     python -m benchmarks.workflows --data ../shared/data/cats_dogs_200px --out results
     python -m benchmarks.workflows --tiny --out results
 
-`benchmarks.ways` says what the ways are and how each is measured; all run once, one after the
-other, as whole processes. Disks are warm, and nothing is downloaded that lies in KERAS_HOME. It
-prints a table, the point from which extraction pays, and what has to be reached; --out gets the
-JSON, and pictures as PNG and SVG: accuracy over time, cost over epochs, cost over heads tried.
+`benchmarks.ways` says what the ways are and how each is measured; all run one after the other, as
+whole processes: those of seconds --repeats times, in turn, told as median and range; the others
+once, of which the graph tells the median and the range of its epochs.
+
+Disks are warm, and nothing is downloaded that lies in KERAS_HOME. It prints a table, the point from
+which extraction pays, and what has to be reached; --out gets the JSON, and pictures as PNG and SVG:
+accuracy over time, cost over epochs, cost over heads tried.
 
 Not measured, but reckoned from what was: more epochs than --epochs in the graph (each as long as
-the median of those that ran), and further heads there (each as long as the whole first run).
+the mean of those after the first), and further heads there (each as long as the whole first run).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import pictures, results
-from benchmarks.tables import Grid
+from benchmarks import results
+from benchmarks.command_line import in_one_line, positive
+from benchmarks.reckoning import many_epochs, many_heads, pays
+from benchmarks.tables import Grid, told
 from benchmarks.tiny import paint
-from benchmarks.ways import Setup, Ways
+from benchmarks.ways import WAYS as WAYS  # others know it by the name of this module
+from benchmarks.ways import Row, Setup, Ways, median_of
+from benchmarks.workflow_pictures import draw
 from extract.backbones import parse_arguments
 from heads.bootstrap import intervals, mean_of
 
-WAYS = {
-    "in_graph": "a: in the graph",
-    "fifteen_lines": "b0: script of 15 lines",
-    "first": "b: extract + head, nothing at hand",
-    "again": "b: the same, backbone converted",
-    "cached": "b: head alone, features cached",
-    "epochs": "b: head of (a), features cached",
-    "many": "b: the same for many epochs",
-    "sweep": "b: heads tried, features cached",
-    "full": "c: fine-tuning in full",
-    "suffix": "d: fine-tuning of the top, cached",
-}
+REPEATED = ("again", "cached", "epochs", "many", "sweep")
+"""Ways of seconds, which are repeated in turn."""
+MANY = 5
+"""Times as many epochs are many: 50 by default."""
 GOALS = {"first": 7.0, "again": 12.0}
 MANY_EPOCHS_GOAL = 35.0
 HEADS_GOAL = 100.0
@@ -62,61 +62,44 @@ TINY = Setup(
 )
 
 
-def measure(setup: Setup, ways: Sequence[str] = tuple(WAYS)) -> dict[str, Any]:
-    """Go every way once; return JSON values."""
-    rows = {}
+def measure(setup: Setup, ways: Sequence[str] = tuple(WAYS), repeats: int = 1) -> dict[str, Any]:
+    """Go every way once, and those of `REPEATED` in turn `repeats` times; return JSON values."""
+    setup.check()
+    rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         going = Ways(setup, Path(folder))
-        for name in ways:
-            row = getattr(going, name)()
-            print(f"{WAYS[name]}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
-            rows[name] = asdict(row) | {"load": results.load_average()}
+        for names in rounds(possible(setup, ways)):
+            found: dict[str, list[Row]] = {name: [] for name in names}
+            for _ in range(repeats if names[0] in REPEATED else 1):
+                for name in names:
+                    found[name].append(getattr(going, name)())
+                    seconds = found[name][-1].seconds
+                    print(f"{WAYS[name]}: {seconds:.1f} s", file=sys.stderr, flush=True)
+            for name, several in found.items():
+                rows[name] = asdict(median_of(several)) | {"load": results.load_average()}
     facts = asdict(setup) | {"data": setup.data.name, "counts": setup.counts(), "rows": rows}
     facts["weights"] = Path(setup.weights).name
     return facts
 
 
-def in_graph_seconds(facts: Mapping[str, Any], epochs: float) -> float:
-    """Return what so many epochs in the graph take as a process: a start, and epochs of one length.
+def rounds(ways: Sequence[str]) -> list[list[str]]:
+    """Return the ways in order, those that are repeated in turn together."""
+    return [
+        part
+        for repeated, group in itertools.groupby(ways, REPEATED.__contains__)
+        for part in ([list(group)] if repeated else [[name] for name in group])
+    ]
 
-    What was measured stands where `epochs` is what was measured.
+
+def possible(setup: Setup, ways: Sequence[str]) -> list[str]:
+    """Return the ways that can be gone, in order: with the one whose store others work on.
+
+    Where all is trained, there is no top on kept activations.
     """
-    row = facts["rows"]["in_graph"]
-    return float(row["seconds"] + (epochs - facts["epochs"]) * row["epoch_seconds"])
-
-
-def pays(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Return from how many epochs, and heads of `epochs` epochs, extraction from nothing is less.
-
-    Source: start + e * epoch >= extraction and one head; m * (a whole run) >= extraction and m
-    heads, each as long as one `heads fit` as a process.
-    """
-    rows = facts["rows"]
-    one = rows["in_graph"]["epoch_seconds"]
-    epochs = (rows["first"]["seconds"] - in_graph_seconds(facts, 0)) / one
-    extraction = rows["first"]["seconds"] - rows["cached"]["seconds"]
-    gain = rows["in_graph"]["seconds"] - rows["cached"]["seconds"]
-    heads = extraction / gain if gain > 0 else float("inf")
-    return {"epochs": max(1.0, np.ceil(epochs)), "heads": max(1.0, np.ceil(heads))}
-
-
-def many_epochs(facts: Mapping[str, Any]) -> float:
-    """Return how often faster many epochs are on features, the backbone converted.
-
-    In the graph they are reckoned; on features they were measured.
-    """
-    rows = facts["rows"]
-    extraction = rows["again"]["seconds"] - rows["cached"]["seconds"]
-    ours = extraction + rows["many"]["seconds"]
-    return float(in_graph_seconds(facts, facts["many_epochs"]) / ours)
-
-
-def many_heads(facts: Mapping[str, Any]) -> float:
-    """Return how often faster trying all heads is on features, extraction included."""
-    rows = facts["rows"]
-    extraction = rows["again"]["seconds"] - rows["cached"]["seconds"]
-    ours = extraction + rows["sweep"]["seconds"]
-    return float(facts["heads"] * rows["in_graph"]["seconds"] / ours)
+    chosen = {name for name in ways if name != "suffix" or "all" not in setup.unfreeze}
+    if chosen & {*REPEATED, "full", "suffix"}:
+        chosen.add("again")
+    return [name for name in WAYS if name in chosen]
 
 
 def table(facts: Mapping[str, Any]) -> Grid:
@@ -143,7 +126,7 @@ def table(facts: Mapping[str, Any]) -> Grid:
         grid.add(
             WAYS[name],
             "-" if row["load"] is None else f"{row['load']:.1f}",
-            f"{row['seconds']:.1f}",
+            _seconds(row),
             f"{row['work_seconds']:.1f}",
             "not measured" if peak is None else f"{peak / 1e6:,.0f}",
             f"{row['disk_bytes'] / 1e6:,.1f}",
@@ -154,6 +137,14 @@ def table(facts: Mapping[str, Any]) -> Grid:
     return grid
 
 
+def _seconds(row: Mapping[str, Any]) -> str:
+    return told(_repeats(row), unit="")
+
+
+def _repeats(row: Mapping[str, Any]) -> list[float]:
+    return row.get("repeats") or [row["seconds"]]
+
+
 def _said(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in arguments.items())
 
@@ -161,7 +152,7 @@ def _said(arguments: Mapping[str, Any]) -> str:
 def _accuracy(value: float | None, rows: int) -> str:
     """Return an accuracy with its 95 % interval; a mean of rows right, so a count is enough."""
     if value is None:
-        return "no such images" if rows == 0 else "-"
+        return "no test images" if rows == 0 else "-"
     right = np.arange(rows) < round(value * rows)
     low, high = intervals({"accuracy": mean_of(right)})["accuracy"]
     return f"{value:.4f} ({low:.3f} to {high:.3f})"
@@ -182,99 +173,82 @@ def uneven(facts: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(facts: Mapping[str, Any]) -> list[str]:
-    """Return a line for each figure, beside what it must reach on real photographs."""
-    rows, epochs = facts["rows"], facts["epochs"]
-    whole, found = rows["in_graph"]["seconds"], pays(facts)
-    lines = uneven(facts)
-    lines += [
-        f"extraction pays back after {found['epochs']:.0f} epochs, or {found['heads']:.0f} heads "
-        f"of {epochs} epochs"
+    """Return a line for each figure whose ways were gone, beside what it must reach."""
+    gone = facts["rows"].keys()
+    found = [lines(facts) for needed, lines in FIGURES if needed <= gone]
+    return uneven(facts) + [line for lines in found for line in lines]
+
+
+def _when_it_pays(facts: Mapping[str, Any]) -> list[str]:
+    found = pays(facts)
+    return [
+        f"extraction pays back after epoch {found['epochs']:.0f}, or head {found['heads']:.0f} "
+        f"of {facts['epochs']} epochs"
     ]
+
+
+def _epoch_in_the_graph(facts: Mapping[str, Any]) -> list[str]:
+    row = facts["rows"]["in_graph"]
+    if not row.get("epoch_range"):
+        return []
+    shortest, longest = row["epoch_range"]
+    return [
+        f"an epoch in the graph: {row['epoch_seconds']:.1f} s, median of {facts['epochs']} "
+        f"[{shortest:.1f} to {longest:.1f}]"
+    ]
+
+
+def _extraction(facts: Mapping[str, Any]) -> list[str]:
+    rows, epochs = facts["rows"], facts["epochs"]
+    lines = []
     for name, goal in GOALS.items():
-        ratio = whole / rows[name]["seconds"]
-        lines.append(f"{WAYS[name]}: {ratio:.1f} x faster than {epochs} epochs in the graph "
-                     f"(10 epochs: at least {goal:.0f})")  # fmt: skip
-    lines.append(
-        f"{facts['many_epochs']} epochs: {many_epochs(facts):.1f} x faster with a converted "
-        f"backbone, those in the graph reckoned from {epochs} (50: at least {MANY_EPOCHS_GOAL:.0f})"
-    )
-    lines.append(
-        f"{facts['heads']} heads tried: {many_heads(facts):.0f} x faster than as many runs in the "
-        f"graph, reckoned from one (20 heads: at least {HEADS_GOAL:.0f})"
-    )
-    for name in ("cached", "epochs"):
-        apart = rows[name]["validation"] - rows["in_graph"]["validation"]
+        ratios = [rows["in_graph"]["seconds"] / seconds for seconds in _repeats(rows[name])]
         lines.append(
-            f"{WAYS[name]}: validation accuracy {apart:+.4f} beside (a) (within {MARGIN}, or more)"
+            f"{WAYS[name]}: {told(ratios, 1, 'x')} faster than {epochs} epochs in the graph "
+            f"(10 epochs: at least {goal:.0f})"
         )
     return lines
 
 
-def draw(facts: Mapping[str, Any], path: Path) -> list[Path]:
-    """Draw the three pictures; `path` has no suffix."""
-    rows, what = facts["rows"], f"{facts['data']}, {facts['backbone']}"
-    curves = {
-        WAYS[name]: [tuple(point) for point in row["curve"]]
-        for name, row in rows.items()
-        if row["curve"] and name not in ("cached", "epochs", "many")  # these begin with features
+def _many_epochs(facts: Mapping[str, Any]) -> list[str]:
+    rows = facts["rows"]
+    apart = rows["many"]["validation"] - rows["in_graph"]["validation"]
+    return [
+        f"{facts['many_epochs']} epochs: {many_epochs(facts):.1f} x faster with a converted "
+        f"backbone, those in the graph reckoned from {facts['epochs']} (50: at least "
+        f"{MANY_EPOCHS_GOAL:.0f}); on features their validation accuracy is {apart:+.4f} beside "
+        f"{facts['epochs']} in the graph"
+    ]
+
+
+def _many_heads(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{facts['heads']} heads tried: {many_heads(facts, 'again'):.0f} x faster with a converted "
+        f"backbone, {many_heads(facts, 'first'):.0f} x from nothing, than as many runs in the "
+        f"graph, reckoned from one (20 heads: at least {HEADS_GOAL:.0f})"
+    ]
+
+
+def _accuracies(facts: Mapping[str, Any]) -> list[str]:
+    rows = facts["rows"]
+    apart = {
+        n: rows[n]["validation"] - rows["in_graph"]["validation"] for n in ("cached", "epochs")
     }
-    written = pictures.draw(
-        path.with_name(f"{path.name}-time"),
-        curves,
-        title=f"Time to accuracy: {what}",
-        x="seconds since the start, log scale",
-        y=f"accuracy on {facts['counts']['validation']:,} validation images",
-        log_x=True,
-    )
-    written += _cost_of_epochs(facts, path.with_name(f"{path.name}-epochs"), what)
-    return written + _cost_of_heads(facts, path.with_name(f"{path.name}-heads"), what)
+    return [
+        f"{WAYS[name]}: validation accuracy {value:+.4f} beside (a) (within {MARGIN}, or more)"
+        for name, value in apart.items()
+    ]
 
 
-def _cost_of_epochs(facts: Mapping[str, Any], path: Path, what: str) -> list[Path]:
-    rows, measured = facts["rows"], facts["epochs"]
-    steps = range(1, max(facts["many_epochs"], measured) + 1)
-    fewer, more = rows["epochs"]["seconds"], rows["many"]["seconds"]
-    one = max(0.0, (more - fewer) / (facts["many_epochs"] - measured))
-    series = {"a: in the graph, measured": [(measured, rows["in_graph"]["seconds"])]}
-    series["a: reckoned from the median epoch"] = [(n, in_graph_seconds(facts, n)) for n in steps]
-    for name in ("first", "again"):
-        extraction = rows[name]["seconds"] - rows["cached"]["seconds"]
-        text = f"{WAYS[name]}; epochs reckoned"
-        series[text] = [(n, extraction + fewer + (n - measured) * one) for n in steps]
-    series[WAYS["fifteen_lines"]] = [(n, rows["fifteen_lines"]["seconds"]) for n in steps]
-    return pictures.draw(
-        path,
-        series,
-        title=f"Cost against epochs: {what}",
-        x="epochs",
-        y="seconds of whole processes, log scale",
-        log_y=True,
-        dashed=list(series)[1:],
-    )
-
-
-def _cost_of_heads(facts: Mapping[str, Any], path: Path, what: str) -> list[Path]:
-    rows, tried = facts["rows"], facts["heads"]
-    steps = [1, *range(2, tried + 1)]
-    extraction = rows["first"]["seconds"] - rows["cached"]["seconds"]
-    series = {
-        "b: extraction and a sweep, measured": [(tried, extraction + rows["sweep"]["seconds"])],
-        "a: in the graph, each as long as the first": [
-            (n, n * rows["in_graph"]["seconds"]) for n in steps
-        ],
-        "b: extraction, and `heads fit` for each": [
-            (n, extraction + n * rows["cached"]["seconds"]) for n in steps
-        ],
-    }
-    return pictures.draw(
-        path,
-        series,
-        title=f"Cost against heads tried: {what}",
-        x="heads tried",
-        y="seconds of whole processes, log scale",
-        log_y=True,
-        dashed=list(series)[1:],
-    )
+FIGURES: Sequence[tuple[set[str], Callable[[Mapping[str, Any]], list[str]]]] = (
+    ({"in_graph", "first", "cached"}, _when_it_pays),
+    ({"in_graph"}, _epoch_in_the_graph),
+    ({"in_graph", *GOALS}, _extraction),
+    ({"in_graph", "again", "cached", "many"}, _many_epochs),
+    ({"in_graph", "first", "again", "cached", "sweep"}, _many_heads),
+    ({"in_graph", "cached", "epochs"}, _accuracies),
+)
+"""Ways, and what is said of them together."""
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -284,9 +258,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--backbone-arg", action="append", metavar="NAME=VALUE")
     parser.add_argument("--weights", default="imagenet", help="imagenet, random, or a file")
-    parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--epochs", type=int, default=10, help="in the graph")
-    parser.add_argument("--heads", type=int, default=20, help="how many are tried")
+    parser.add_argument("--image-size", type=positive, default=224)
+    parser.add_argument("--epochs", type=positive, default=10, help="in the graph")
+    parser.add_argument("--heads", type=positive, default=20, help="how many are tried")
+    parser.add_argument("--repeats", type=positive, default=3, help="of the ways that take seconds")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="fewer of them")
     parser.add_argument("--out", type=Path, help="folder of the JSON and the pictures")
     parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
@@ -306,6 +281,7 @@ def setup_of(options: argparse.Namespace) -> Setup:
         weights=str(at.resolve()) if at.is_file() else options.weights,
         image_size=options.image_size,
         epochs=options.epochs,
+        many_epochs=MANY * options.epochs,
         heads=options.heads,
     )
 
@@ -316,8 +292,8 @@ def report(facts: Mapping[str, Any], out: Path | None, name: str, before: float 
     for line in verdict(facts):
         print(line, file=sys.stderr)
     if out is not None:
-        written = [results.save(out, name, facts, before), *draw(facts, out / name)]
-        print("\n".join(map(str, written)))
+        path = results.save(out, name, facts, before)
+        print("\n".join(map(str, [path, *draw(facts, path.with_suffix(""))])))
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -326,12 +302,22 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.tiny:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             data = paint(Path(folder) / "tiny")
-            report(measure(tiny(data), options.ways), options.out, "workflows-tiny", before)
+            report(
+                measure(tiny(data), options.ways, options.repeats),
+                options.out,
+                "workflows-tiny",
+                before,
+            )
     elif options.data is None:
         sys.exit("Give --data FOLDER, with train/ and validation/ over class folders; or --tiny")
     else:
         setup = setup_of(options)
-        report(measure(setup, options.ways), options.out, f"workflows-{setup.data.name}", before)
+        report(
+            measure(setup, options.ways, options.repeats),
+            options.out,
+            f"workflows-{setup.data.name}",
+            before,
+        )
 
 
 def tiny(data: Path) -> Setup:
@@ -340,4 +326,4 @@ def tiny(data: Path) -> Setup:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)
