@@ -139,7 +139,7 @@ def test_kill_9_at_any_moment_then_the_same_command_again(shared, real, bees, tm
     images, store, moments = shared / "data" / "hymenoptera", tmp_path / "store", random.Random(0)
     words = ["run", images, "--store", store, *real[1], "--json"]
     kills = 0
-    for _ in range(60):
+    for _ in range(8):
         process = command(*words, code=code, environment=real[0])
         try:
             # the first two moments come before any machine can be through
@@ -161,13 +161,35 @@ def test_kill_9_at_any_moment_then_the_same_command_again(shared, real, bees, tm
     assert verify(store).is_sound
 
 
+IN_THE_MIDDLE = """
+import itertools, pathlib, signal, time
+from extract.engines.openvino import OpenVINOEngine
+
+# A suite that is started in the background has its children ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real, calls = OpenVINOEngine.__call__, itertools.count()
+
+def call(self, pixels):
+    if next(calls) >= 200:  # of 1000; no machine has so many streams, so some were taken
+        pathlib.Path({word!r}).touch()
+        time.sleep(0.1)
+    return real(self, pixels)
+
+OpenVINOEngine.__call__ = call
+from extract.cli import main
+
+main()
+"""
+
+
 def test_ctrl_c_is_one_line_and_the_same_command_resumes(shared, real, tmp_path):
+    """Stopped long before the first shard is full, it keeps the part that is there."""
     images, store = shared / "data" / "cats_dogs_200px" / "train", tmp_path / "store"
     words = ["run", images, "--store", store, *real[1], "--json"]
-    process = command(*words, environment=real[0])
-    while not (store / "store.json").exists():
-        time.sleep(0.05)
-    time.sleep(0.5)
+    code = IN_THE_MIDDLE.format(word=str(tmp_path / "word"))
+    process = command(*words, code=code, environment=real[0])
+    while process.poll() is None and not (tmp_path / "word").exists():
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     status, _, err = ended(process)
     first = sum(len(json.loads(p.read_text())["image_keys"]) for p in (store / "commits").iterdir())
@@ -175,7 +197,7 @@ def test_ctrl_c_is_one_line_and_the_same_command_resumes(shared, real, tmp_path)
 
     assert status == 130
     assert err.splitlines()[-1] == "Stopped. What was finished is kept: the same command resumes."
-    assert first > 0
+    assert 0 < first < 1024
     assert summary["extracted"] == 2000 - first
 
 
