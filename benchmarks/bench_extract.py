@@ -43,6 +43,7 @@ import extract
 from benchmarks import device, forward, results
 from benchmarks.command_line import in_one_line, photographs_of, positive
 from benchmarks.forward import Kind
+from benchmarks.goals import at_least, at_most
 from benchmarks.keras_server import KerasServer
 from benchmarks.store_reading import measure_reading
 from benchmarks.tables import Grid, told
@@ -235,7 +236,7 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
     """Return a line for each ratio, beside what it must reach."""
     lines = [
         f"{name}: float32 {f['float32_by_keras']:.2f} x keras, "
-        f"{f['share_of_ideal']:.2f} of the ideal (at least 0.95)"
+        f"{f['share_of_ideal']:.2f} of the ideal {at_least(f['share_of_ideal'], 0.95)}"
         for name, f in facts["folders"].items()
     ]
     lines += [
@@ -247,20 +248,21 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
     ]
     goals = {"float32": 2.5, "bfloat16": 4.0}
     lines += [
-        f"{precision}: {facts[f'{precision}_by_keras']:.2f} x keras, geometric mean (at least "
-        f"{goal})"
+        f"{precision}: {ratio:.2f} x keras, geometric mean {at_least(ratio, goal)}"
         for precision, goal in goals.items()
-        if f"{precision}_by_keras" in facts
+        if (ratio := facts.get(f"{precision}_by_keras"))
     ]
     store = facts["store"]
     lines += [
-        f"second run {store['second_run_seconds']:.2f} s (at most 5)",
-        f"store writing {store['write_share']:.1%} of the wall time (at most 5 %)",
-        f"--help {store['help_seconds']:.2f} s (at most 0.5)",
+        f"second run {store['second_run_seconds']:.2f} s {at_most(store['second_run_seconds'], 5)}",
+        f"store writing {store['write_share']:.1%} of the wall time "
+        f"{at_most(store['write_share'], 0.05, '.0%')}",
+        f"--help {store['help_seconds']:.2f} s {at_most(store['help_seconds'], 0.5)}",
     ]
     lines += [
-        f"reading {suffix}: {f['times_np_load']:.2f} x np.load (at least 0.5), with the check "
-        f"{f['with_check_gb_per_second']:.2f} GB/s (at least 1.2)"
+        f"reading {suffix}: {f['times_np_load']:.2f} x np.load "
+        f"{at_least(f['times_np_load'], 0.5)}, with the check "
+        f"{f['with_check_gb_per_second']:.2f} GB/s {at_least(f['with_check_gb_per_second'], 1.2)}"
         for suffix, f in facts["reading"].items()
     ]
     return lines

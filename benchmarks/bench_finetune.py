@@ -40,6 +40,7 @@ from benchmarks.command_line import in_one_line, photographs_of
 from benchmarks.finetune_cuts import measure_cuts
 from benchmarks.finetune_epochs import measure_speed
 from benchmarks.finetune_plain import enlarge, measure_plain
+from benchmarks.goals import at_least, at_most
 from benchmarks.tables import told
 from benchmarks.timing import scratch
 from benchmarks.tiny import paint
@@ -137,8 +138,8 @@ def verdict(facts: dict[str, Any]) -> list[str]:
     lines = []
     if parity := facts.get("parity"):
         lines.append(
-            f"parity over {parity['steps']} steps: {parity['relative']:.1e} relative (at most "
-            f"{parity['goal']:.0e})"
+            f"parity over {parity['steps']} steps: {parity['relative']:.1e} relative "
+            f"{at_most(parity['relative'], parity['goal'], '.0e')}"
         )
     for row in facts.get("cuts", []):
         lines.append(
@@ -149,9 +150,9 @@ def verdict(facts: dict[str, Any]) -> list[str]:
         full, suffix = two_epochs(row)
         lines.append(
             f"{row['cut']}: {row['full_epoch']:.2f} s and {row['suffix_epoch']:.2f} s per epoch, "
-            f"{row['speedup']:.1f} x{_range(row)} (at least {row['goal']}); "
-            f"{_predicted(row)}; two epochs with "
-            f"extraction and decoding {suffix:.1f} s, in full mode {full:.1f} s"
+            f"{row['speedup']:.1f} x{_range(row)} {at_least(row['speedup'], row['goal'] or 0)}; "
+            f"{_predicted(row)}; two epochs with extraction and decoding {suffix:.1f} s, in full "
+            f"mode {full:.1f} s{'' if suffix < full else ' (longer: MISSED)'}"
         )
     lines += [_beside_the_script(row) for row in facts.get("plain", [])]
     for row in facts.get("worth", []):
@@ -159,6 +160,7 @@ def verdict(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"{row['store']} seed {row['seed']}: validation {row['head_validation']:.4f} to "
             f"{row['validation']:.4f}{tests} ({row['kept']})"
+            + ("" if row["validation"] >= row["head_validation"] else " (never worse: MISSED)")
         )
     return lines
 
@@ -169,10 +171,12 @@ def _beside_the_script(row: dict[str, Any]) -> str:
         told(row.get(f"{way}_epochs") or [row[f"{way}_epoch"]]) if f"{way}_epoch" in row else ""
         for way in ("full", "plain", "frozen")
     )
+    late = "" if row["full_epoch"] <= row["plain_epoch"] else " (at most the script's: MISSED)"
     return (
         f"{row['photos']}, augmenting: {full} per epoch in full mode (after "
         f"{row['full_decoding']:.1f} s of decoding, once), {plain} in the plain script"
         + (f", {frozen} with its BatchNormalization frozen" if frozen else "")
+        + late
     )
 
 
@@ -186,7 +190,8 @@ def _predicted(row: dict[str, Any]) -> str:
     if row["predicted"] is None:
         return "not predicted: the probe had no time left"
     error = row["predicted"] / row["speedup"] - 1
-    return f"predicted {row['predicted']:.1f} x ({error:+.0%}, within {WITHIN:.0%})"
+    late = "" if abs(error) <= WITHIN else ": MISSED"
+    return f"predicted {row['predicted']:.1f} x ({error:+.0%}, within {WITHIN:.0%}{late})"
 
 
 def two_epochs(row: dict[str, Any]) -> tuple[float, float]:

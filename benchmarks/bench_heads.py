@@ -43,6 +43,7 @@ from benchmarks import (
     workflows,
 )
 from benchmarks.command_line import in_one_line, photographs_of
+from benchmarks.goals import at_least
 from benchmarks.timing import machine
 from benchmarks.ways import Setup
 
@@ -73,7 +74,7 @@ def measure_accuracy(shared: Path) -> dict[str, Any]:
 def show_accuracy(facts: Mapping[str, Any]) -> list[str]:
     """Return a line for each accuracy, beside what it must reach."""
     return [
-        f"{name}: {found['accuracy']:.4f} (at least {found['goal']:.3f})"
+        f"{name}: {found['accuracy']:.4f} {at_least(found['accuracy'], found['goal'], '.3f')}"
         for name, found in facts.items()
     ]
 

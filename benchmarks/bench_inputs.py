@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from typing import Any
 from benchmarks import results
 from benchmarks.bench_extract import WEIGHTS
 from benchmarks.command_line import in_one_line, photographs_of, positive
+from benchmarks.goals import at_most, below
 from benchmarks.tables import Grid, spread, told
 from benchmarks.timing import scratch, seconds_of
 from benchmarks.tiny import paint
@@ -167,18 +169,19 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
     peak = max(f["peak_mb"] for name, f in memory.items() if f"{rows} " in name)
     images = done["first"][0]["extracted"]
     lines = [
-        f"listing {facts['files']:,} files: {told(facts['listing']['ours'], 2)} (at most "
-        f"{GOALS['listing']:.0f}), os.walk {told(facts['listing']['os_walk'], 2)}",
-        f"{many:,} items take {more:,.0f} MB more than {few:,} (below {GOALS['memory']:.0f})",
-        f"{rows:,} rows: at most {peak:,.0f} MB (below {GOALS['rows']:,.0f}), planned in at most "
-        f"{planned:.1f} s (at most {GOALS['plan']:.0f})",
+        f"listing {facts['files']:,} files: {told(facts['listing']['ours'], 2)} "
+        f"{at_most(statistics.median(facts['listing']['ours']), GOALS['listing'])}, os.walk "
+        f"{told(facts['listing']['os_walk'], 2)}",
+        f"{many:,} items take {more:,.0f} MB more than {few:,} {below(more, GOALS['memory'])}",
+        f"{rows:,} rows: at most {peak:,.0f} MB {below(peak, GOALS['rows'], ',.0f')}, planned in "
+        f"at most {planned:.1f} s {at_most(planned, GOALS['plan'])}",
     ]
     for name, goal in (("nothing new", 3), ("one new", 5), ("all renamed", None)):
         seconds = [found["seconds"] for found in done[name]]
         frameworks = {word for found in done[name] for word in found["frameworks"]}
         lines.append(
             f"{images:,} images, {name}: {told(seconds, 2)}"
-            + ("" if goal is None else f" (at most {goal})")
+            + ("" if goal is None else f" {at_most(statistics.median(seconds), goal)}")
             + f", {max(found['extracted'] for found in done[name])} extracted, "
             + (" and ".join(sorted(frameworks)) or "no framework")
             + " imported"

@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from benchmarks.goals import at_least, at_most
 from benchmarks.timing import Table, machine, seconds_of
 
 CLASSES = 10
@@ -176,19 +177,25 @@ def measure(repeats: int = 3) -> dict[str, Any]:
 def verdict(facts: Mapping[str, Any]) -> list[str]:
     """Return a line for each figure, beside what it must reach."""
     logistic, ridge = facts["logistic"], facts["ridge"]
+    others = max(logistic[f"{name}_accuracy"] for name in ("logistic_cv", "warm", "cv"))
+    below_all = "" if logistic["accuracy"] >= others - 0.002 else ": MISSED"
     worst = {name: max(found.values()) for name, found in logistic["excess"].items()}
     return [
-        f"logistic: {logistic['warm_ratio']:.1f} x faster than warm (at least "
-        f"{GOALS['warm']:.0f}), whose objectives lie up to {worst['warm']:.1e} above, relative; "
+        f"logistic: {logistic['warm_ratio']:.1f} x faster than warm "
+        f"{at_least(logistic['warm_ratio'], GOALS['warm'])}, whose objectives lie up "
+        f"to {worst['warm']:.1e} above, relative; "
         f"{logistic['tight_ratio']:.1f} x faster than with tol=1e-6, up to {worst['tight']:.1e}",
-        f"logistic: {logistic['cv_ratio']:.1f} x faster than cv (at least {GOALS['cv']:.0f}); "
+        f"logistic: {logistic['cv_ratio']:.1f} x faster than cv "
+        f"{at_least(logistic['cv_ratio'], GOALS['cv'])}; "
         f"{logistic['cv_by_cv_ratio']:.1f} x with cv=5 itself",
         f"logistic accuracy {logistic['accuracy']:.4f}, with cv=5 "
         f"{logistic['logistic_cv_accuracy']:.4f}, warm {logistic['warm_accuracy']:.4f}, cv "
-        f"{logistic['cv_accuracy']:.4f} (no more than .002 below)",
-        f"ridge with validation scores {ridge['validation']:.2f} s (at most 2.0), with "
-        f"leave-one-out {ridge['leave_one_out']:.2f} s (at most 3.0)",
-        f"ridge coefficients within {ridge['distance']:.1e} of RidgeCV (at most 1e-4)",
+        f"{logistic['cv_accuracy']:.4f} (ours no more than .002 below{below_all})",
+        f"ridge with validation scores {ridge['validation']:.2f} s "
+        f"{at_most(ridge['validation'], 2)}, with leave-one-out "
+        f"{ridge['leave_one_out']:.2f} s {at_most(ridge['leave_one_out'], 3)}",
+        f"ridge coefficients within {ridge['distance']:.1e} of RidgeCV "
+        f"{at_most(ridge['distance'], 1e-4, '.0e')}",
     ]
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.goals import at_least, at_most
 from benchmarks.heads_linear import draw
 from benchmarks.timing import Table, machine, seconds_of
 
@@ -124,8 +125,9 @@ def verdict(facts: Mapping[str, Any]) -> list[str]:
     for classes, found in facts.items():
         text = (
             f"{found['heads']} heads, {classes} classes: {found['many_by_one']:.1f} x the time of "
-            f"one (at most {MOST:.0f}), {found['faster']:.0f} x faster than one by one (at least "
-            f"{LEAST:.0f}); {found['all_by_one']:.1f} x the time of one where none is dropped"
+            f"one {at_most(found['many_by_one'], MOST)}, {found['faster']:.0f} x faster than one "
+            f"by one {at_least(found['faster'], LEAST)}; "
+            f"{found['all_by_one']:.1f} x the time of one where none is dropped"
         )
         if "keras" in found:
             ratio = found["heads"] * found["keras"] / found["many"]

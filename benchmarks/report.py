@@ -46,6 +46,7 @@ HEAD = """# Results
 Written by `python -m benchmarks.report` from the JSON of runs in `benchmarks/results`; each says
 its command, its machine, and how many processes wanted a processor before and after it (the load
 average of one minute: above the number of cores, others were at work, and times are longer).
+Behind a figure stands what it must reach, and MISSED where it does not.
 """
 IN_README = ("workflows", "everyday")
 
