@@ -102,8 +102,8 @@ def _check_range(
         ends = sorted((float(low[center].min()), float(high[center].max())))
         raise BackboneError(
             f"Pixels reach layer {start.reached!r} of {path} between {ends[0]:.4g} and "
-            f"{ends[1]:.4g}: they are scaled twice, in {', '.join(start.layers)}. Save the model "
-            f"with one of these"
+            f"{ends[1]:.4g}: they are scaled twice, in {', '.join(start.layers)}. Keep one "
+            f"scaling, and save the model again"
         )
 
 
