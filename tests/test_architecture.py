@@ -38,6 +38,9 @@ def test_imports_point_one_way(path):
     ("station", "strangers"),
     [
         ("extract/pixels.py", {"store", "engines", "items", "pipeline", "plan"}),
+        ("extract/jpeg.py", {"store", "engines", "items", "pipeline", "plan", "pixels"}),
+        ("extract/pillow_formats.py", {"store", "engines", "items", "plan", "pixels", "jpeg"}),
+        ("extract/image_limits.py", {"pixels", "jpeg", "pillow_formats", "exif", "recipe"}),
         ("extract/items.py", {"store", "engines", "pixels", "pipeline", "plan"}),
         ("extract/splits.py", {"store", "engines", "pixels", "items", "pipeline"}),
         ("extract/recipe.py", {"store", "engines", "pixels", "items", "pipeline"}),
