@@ -46,6 +46,7 @@ def test_imports_point_one_way(path):
         ("extract/recipe.py", {"store", "engines", "pixels", "items", "pipeline"}),
         ("extract/store/shards.py", {"pixels", "items", "engines", "backbones", "pipeline"}),
         ("extract/engines/openvino.py", {"store", "pixels", "items", "pipeline", "plan"}),
+        ("heads/evaluation.py", {"evaluation_tables", "console", "cli"}),
         ("heads/scoring.py", {"store", "data", "model", "sklearn_heads"}),
         ("heads/inference.py", {"store", "data", "model", "reader", "pixels"}),
         ("heads/data.py", {"model", "estimators", "train", "fitting"}),
