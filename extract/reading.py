@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from extract.errors import ImageError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing
-from extract.pixels import MAX_BYTES
 from extract.store.commits import FileRead
 
 

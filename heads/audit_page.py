@@ -18,7 +18,7 @@ from heads.audit_table import csv_bytes, is_table
 from heads.auditing import KINDS, SMALL, Audit, audit
 from heads.duplicates import SIMILARITY
 from heads.errors import HeadError
-from heads.evaluation import Table
+from heads.evaluation_tables import Table
 from heads.folder import publish_file
 from heads.page import beginning, check_place, write_page
 

@@ -81,7 +81,7 @@ def evaluate(
 
 def show_evaluation(screen: Screen, evaluation: Evaluation) -> None:
     """Print the numbers with their intervals, the classes, and what is confused."""
-    from heads.evaluation import tables
+    from heads.evaluation_tables import tables
 
     screen.say(f"{evaluation.model}: {evaluation.split} rows of {_near(evaluation.store)}")
     for note in evaluation.notes:

@@ -18,7 +18,8 @@ from extract.store.reader import Snapshot, open_store
 from heads.album import Album
 from heads.data import Source
 from heads.errors import HeadError
-from heads.evaluation import Evaluation, evaluate, find_store, open_for, tables
+from heads.evaluation import Evaluation, evaluate, find_store, open_for
+from heads.evaluation_tables import tables
 from heads.judging import Judged, judge
 from heads.model import Model, beside, is_model, load
 from heads.page import check_place, write_page

@@ -15,7 +15,8 @@ import pyarrow as pa
 from heads import charts
 from heads.album import Album
 from heads.data import Source
-from heads.evaluation import Evaluation, tables
+from heads.evaluation import Evaluation
+from heads.evaluation_tables import tables
 from heads.model import Model
 from heads.report_charts import bins_of, training_charts
 from heads.report_pictures import SHOWN, cards, draw, place

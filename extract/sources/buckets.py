@@ -18,8 +18,8 @@ from typing import Any
 
 from extract.bucket import LANES, bucket_errors, open_bucket, written_ns
 from extract.errors import BucketError, ImageError, InputError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing, is_hidden
-from extract.pixels import MAX_BYTES
 from extract.places import bucket_url, local_path, split_url
 from extract.reading import FileBytes, image_key
 from extract.sources.table import list_rows

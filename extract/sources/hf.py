@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from extract.errors import ImageError, InputError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing
-from extract.pixels import MAX_BYTES
 from extract.reading import FileBytes, found, read_item
 from extract.sources import naming
 from extract.splits import split_of_folder

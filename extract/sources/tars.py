@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.errors import ImageError, InputError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing
-from extract.pixels import MAX_BYTES
 from extract.reading import FileBytes, found
 
 IMAGES = frozenset(

@@ -19,8 +19,8 @@ from typing import Any
 
 from extract.backbones import nearest
 from extract.errors import ImageError, InputError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing
-from extract.pixels import MAX_BYTES
 from extract.quiet import quiet_import
 from extract.reading import FileBytes, found
 from extract.sources import naming

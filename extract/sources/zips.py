@@ -15,8 +15,8 @@ from pathlib import Path
 
 from extract.archives import BROKEN
 from extract.errors import ImageError, InputError
+from extract.image_limits import MAX_BYTES
 from extract.items import Item, Listing, is_hidden
-from extract.pixels import MAX_BYTES
 from extract.reading import FileBytes, found
 from extract.splits import split_of_folder
 

@@ -15,9 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 
+from extract import image_limits, pillow_formats
 from extract import pixels as module
 from extract.errors import ImageError
-from extract.pixels import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode, decoder_signature, load
+from extract.image_limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
+from extract.pixels import decode, decoder_signature, load
 from extract.recipe import PixelPolicy
 from extract.resize import resize
 
@@ -662,9 +664,9 @@ def test_too_many_pixels_are_refused_on_the_header(kind):
 def test_the_limit_itself_is_accepted_by_the_header_stage(monkeypatch):
     """And Pillow's own limit of the moment, which others may lower, is not asked."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    monkeypatch.setattr(module, "MAX_PIXELS", COLOR.size // 3)
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", COLOR.size // 3)
     decode(encode(COLOR, "PNG"), DEFAULT)
-    monkeypatch.setattr(module, "MAX_PIXELS", COLOR.size // 3 - 1)
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", COLOR.size // 3 - 1)
 
     with pytest.raises(ImageError, match="too large: 40 x 30 pixels, the limit is 1199"):
         decode(encode(COLOR, "PNG"), DEFAULT)
@@ -678,7 +680,7 @@ def test_a_side_has_its_own_limit():
 
 
 def test_too_many_bytes_are_refused_before_anything_else(monkeypatch):
-    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    monkeypatch.setattr(image_limits, "MAX_BYTES", 100)
 
     with pytest.raises(ImageError, match="header: too large: 101 bytes, the limit is 100"):
         decode(bytes(101), DEFAULT)
@@ -820,13 +822,13 @@ def test_the_signature_changes_where_a_bad_image_may_become_good(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     seen = {decoder_signature()}
     for target, name, value in [
-        (module, "MAX_PIXELS", 7),
-        (module, "MAX_BYTES", 7),
-        (module, "MAX_SIDE", 7),
+        (image_limits, "MAX_PIXELS", 7),
+        (image_limits, "MAX_BYTES", 7),
+        (image_limits, "MAX_SIDE", 7),
         (module, "DECODER_VERSION", 7),
         (module.PIL, "__version__", "99.0"),
         (module.simplejpeg, "__version__", "99.0"),
-        (module, "_optional_reader", lambda kind: None),
+        (pillow_formats, "optional_reader", lambda kind: None),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(target, name, value)

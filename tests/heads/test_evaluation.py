@@ -15,7 +15,8 @@ from extract.console import Screen
 from extract.store.reader import open_store
 from heads.data import Source, open_source
 from heads.errors import HeadError, StaleModelError
-from heads.evaluation import LINES, Evaluation, evaluate, tables
+from heads.evaluation import Evaluation, evaluate
+from heads.evaluation_tables import LINES, tables
 from heads.metrics import measure
 from heads.model import save
 from heads.scoring import Dense
@@ -301,7 +302,8 @@ def test_what_is_not_defined_says_why(capsys):
 
 def test_judging_imports_no_framework():
     """`evaluate` starts in a moment: scikit-learn alone would take longer than the work."""
-    code = "import sys, heads.evaluation, heads.calibration; print(*sys.modules)"
+    modules = "heads.evaluation, heads.evaluation_tables, heads.calibration"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).split()
 
     assert not {"sklearn", "scipy", "keras", "tensorflow", "openvino", "pandas"} & set(loaded)
