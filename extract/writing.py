@@ -127,7 +127,7 @@ class Writer:
             commit = Commit(
                 recipe_key=self._plan.recipe.key,
                 column=draft.column,
-                ref=self._store.shards.write(digest, features, draft.grid),
+                ref=self._store.shards.write(digest, features, draft.grid, self._plan.format),
                 rows=draft.rows,
                 row_digests=tuple(row_digests(features)),
                 reads=reads,

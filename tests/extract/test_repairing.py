@@ -17,7 +17,7 @@ from extract.store.setting_aside import set_aside
 from extract.store.snapshots import Snapshots
 from extract.store.verify import verify
 from tests.campaign.disk import Disk, Fault, watching
-from tests.helpers import SyntheticEngine, tree
+from tests.helpers import SyntheticEngine, formats, tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
 
@@ -59,6 +59,19 @@ def test_repair_alone_makes_a_store_whole(store, pattern, damage):
     assert done.extracted <= 4
     assert verify(store).is_sound
     assert (again.root_digest, again.items_digest) == (snapshot.root_digest, snapshot.items_digest)
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+@pytest.mark.parametrize("lost", ["shards", "commits", "snapshots"])
+def test_what_is_made_anew_has_the_format_of_what_was_lost(photos, monkeypatch, form, lost):
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    store = Path(extract.run(photos, backbone="digits", image_size=32, format=form).store)
+    root = extract.open_store(store).root_digest
+    flip(max((store / lost).iterdir()))
+    repair(store)
+
+    assert formats(store) == {form}
+    assert extract.open_store(store).root_digest == root
 
 
 @pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
