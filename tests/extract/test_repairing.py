@@ -74,6 +74,23 @@ def test_what_is_made_anew_has_the_format_of_what_was_lost(photos, monkeypatch, 
     assert extract.open_store(store).root_digest == root
 
 
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_a_shard_of_a_store_of_both_formats_comes_back_in_its_own(photos, monkeypatch, form):
+    """In another one it would be another file, and older snapshots would lose theirs."""
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    other = {"zarr": "hdf5", "hdf5": "zarr"}[form]
+    options = {"backbone": "digits", "image_size": 32}
+    store = Path(extract.run(photos, format=form, layers=["last"], **options).store)
+    before = tree(store / "shards")
+    extract.run(photos, format=other, layers=["last", "3"], **options)
+    (store / "shards" / min(before)).unlink()
+    repair(store)
+
+    assert (formats(store, "last:avg"), formats(store, "3:avg")) == ({form}, {other})
+    assert before.items() <= tree(store / "shards").items()
+    assert extract.open_store(store, 1).load(None).X.shape == (13, 6)
+
+
 @pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])
 def test_a_probe_whose_picture_is_gone_is_given_up(store, photos, damage):
     """Nobody can bring it back: the next snapshot does without, and the store is whole."""
