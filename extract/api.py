@@ -46,7 +46,7 @@ def run(
     views: int = 1,
     augment: str = "",
     precision: str = "float32",
-    format: str = "zarr",
+    format: str | None = None,
     engine: str = "auto",
     interpolation: str | None = None,
     antialias: bool | None = None,
@@ -86,7 +86,7 @@ def run(
         views: Views of each image to keep: the plain one, and `views - 1` augmented ones.
         augment: How these differ, such as "flip,rotation=0.1,crop=0.8" (`extract.augment`).
         precision: Type of the forward pass, "float32" or "bfloat16".
-        format: "zarr" or "hdf5" for new shards.
+        format: "zarr" or "hdf5" for new shards; by default that of the store's others, or zarr.
         engine: "auto", "openvino" or "keras".
         interpolation: "bilinear", "nearest" or "bicubic"; bilinear by default, and without the
             three below, but for a preset of KerasHub, which says what it was trained with.
@@ -154,7 +154,7 @@ def settings_of(
     views: int,
     augment: str,
     precision: str,
-    format: str,
+    format: str | None,
     engine: str,
     interpolation: str | None,
     antialias: bool | None,
@@ -211,7 +211,7 @@ def run_settings(
 ) -> Summary:
     """Do what `run` says, for arguments that are `Settings` already."""
     target = store if store is not None else default_store(images, part)
-    opened = Store.at(target, settings.format)
+    opened = Store.at(target)
     return extract_features(images, opened, settings, reporter or Silent(), root, part, cluster)
 
 

@@ -111,7 +111,10 @@ def run_options(
     precision: Annotated[
         str, typer.Option(help="Type of the forward pass: float32 or bfloat16.")
     ] = "float32",
-    format: Annotated[str, typer.Option(help="New shards are zarr or hdf5.")] = "zarr",
+    format: Annotated[
+        str | None,
+        typer.Option(help="New shards are zarr or hdf5. (default: as the store's, or zarr)"),
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, openvino or keras.")] = "auto",
     interpolation: Interpolation = None,
     antialias: Antialias = None,

@@ -135,7 +135,7 @@ class Worker:
             columns=tuple(job.plan.columns[at] for at in columns),
             row_shapes=tuple(job.plan.row_shapes[at] for at in columns),
         )
-        store = Store.at(job.store, plan.settings.format)
+        store = Store.at(job.store)
         items = tuple(Item(path, size=size, mtime_ns=mtime) for path, size, mtime in files)
         work = Extraction(
             store,

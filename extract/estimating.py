@@ -81,7 +81,7 @@ def estimate(
         HeadstartError: For what `run` would refuse.
     """
     target = store if store is not None else default_store(images, part)
-    disk = Store.at(target, settings.format)
+    disk = Store.at(target)
     listing = part_of(list_images(images, root), part)
     check_place(listing, disk)
     with read_errors(disk.path):

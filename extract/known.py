@@ -15,7 +15,7 @@ from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
 from extract.store.files import each
 from extract.store.reader import Store
-from extract.store.shards import Grid, damaged
+from extract.store.shards import Format, Grid, damaged, format_of
 from extract.store.snapshot_records import SnapshotRecord
 
 Stamped = tuple[str, int, int]
@@ -68,6 +68,13 @@ class Known:
                     elif row.status == "undecodable" and decoder in (commit.decoder, judged):
                         refused[row.image_key] = Place(commit, index)
         return refused | good  # what one decoder could read, another does not unread
+
+    @property
+    def format(self) -> Format:
+        """Format of the shards that the newest snapshot ends with; without one, of all."""
+        if self.previous is None:
+            return format_of(commit.ref for commit in self.commits.values())
+        return format_of(column.refs[-1] for column in self.previous.columns)
 
     def grid(self, column: Column, row_shape: tuple[int, ...]) -> Grid:
         """Return how a column is cut: as it always was in this store, else as it is today."""

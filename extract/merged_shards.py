@@ -13,7 +13,7 @@ from extract.store.acknowledging import acknowledge_copy
 from extract.store.commits import Commit
 from extract.store.files import Files, LocalFiles, disk_errors, publish
 from extract.store.reader import Snapshot, Store
-from extract.store.shards import FeatureShards, Grid, ShardRef
+from extract.store.shards import FeatureShards, Format, Grid, ShardRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,9 @@ class ManyShards(FeatureShards):
         """Return the first store that has a shard."""
         return self._homes[ref.file, ref.sha256]
 
-    def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
+    def write(
+        self, digest: str, features: np.ndarray, grid: Grid, format: Format | None = None
+    ) -> ShardRef:
         raise NotImplementedError("merged stores are only read")
 
     def take(self, ref: ShardRef, rows: np.ndarray, out: np.ndarray, at: np.ndarray) -> None:

@@ -31,8 +31,8 @@ from extract.recipe import (
     first_difference,
     one_of,
 )
+from extract.store.shards import Format
 
-Format = Literal["zarr", "hdf5"]
 EngineChoice = Literal["auto", "openvino", "keras"]
 
 
@@ -53,7 +53,8 @@ class Settings:
     kept: tuple[Column, ...] = ()
     """Columns that the store is to have besides, as an earlier run named them."""
     precision: Precision = "float32"
-    format: Format = "zarr"
+    format: Format | None = None
+    """Of new shards; None for that of the store's others, zarr where there are none."""
     engine: EngineChoice = "auto"
     batch_size: int | None = None
     """Images per call of the engine; None for what suits it."""
@@ -68,7 +69,8 @@ class Settings:
     def __post_init__(self) -> None:
         one_of("dtype", self.dtype, get_args(DType))
         one_of("precision", self.precision, get_args(Precision))
-        one_of("format", self.format, get_args(Format))
+        if self.format is not None:
+            one_of("format", self.format, get_args(Format))
         one_of("engine", self.engine, get_args(EngineChoice))
         object.__setattr__(self, "augment", _checked_augment(self.views, self.augment))
         if self.batch_size is not None and self.batch_size < 1:
@@ -133,6 +135,8 @@ class Plan:
     recipe: Recipe
     columns: tuple[Column, ...]
     row_shapes: tuple[tuple[int, ...], ...]
+    format: Format
+    """Of new shards."""
     stored_signature: Mapping[str, str] | None = None
     """Signature that the store was begun with; `auto` uses no other."""
 
@@ -199,6 +203,7 @@ def make_plan(
         recipe=_recipe(settings, prepared, kind),
         columns=tuple(columns),
         row_shapes=tuple(shapes[c.operation, c.pooling] for c in columns),
+        format=settings.format or known.format,
         stored_signature=known.head.signature if known.head else None,
     )
     if known.head is not None:

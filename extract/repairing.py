@@ -90,7 +90,7 @@ def repair(
             break  # what was moved was foreign
         try:
             listing, settings = _work(memory, [*moved, *bad], images, weights)
-            store = Store.at(path, settings.format)
+            store = Store.at(path)
             summary = extract_listing(listing, store, settings, reporter or Silent())
         except HeadstartError as error:
             done.todo = str(error)

@@ -85,7 +85,7 @@ def _has_bits_of(commit: Commit, column: Column, places: Mapping[str, Place]) ->
 
 
 def _commit(store: Store, source: FeatureShards, digest: str, draft: Draft) -> Commit:
-    """Publish a draft all of whose rows are known."""
+    """Publish a draft all of whose rows are known, in the format of the first one's shard."""
     features = draft.features(source)
     origins = [place.commit for place in draft.known.values()]
     keys = {row.image_key for row in draft.rows}
@@ -93,7 +93,7 @@ def _commit(store: Store, source: FeatureShards, digest: str, draft: Draft) -> C
     commit = Commit(
         recipe_key=origins[0].recipe_key,
         column=draft.column,
-        ref=store.shards.write(digest, features, draft.grid),
+        ref=store.shards.write(digest, features, draft.grid, origins[0].ref.format),
         rows=draft.rows,
         row_digests=tuple(row_digests(features)),
         reads=tuple(sorted(reads, key=lambda read: read.path)),

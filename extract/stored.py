@@ -24,6 +24,7 @@ from extract.store import header
 from extract.store.files import read_errors
 from extract.store.item_tables import ITEM_SCHEMA
 from extract.store.reader import Store
+from extract.store.shards import Format, format_of
 from extract.store.snapshot_records import SnapshotRecord
 from extract.store.verify import readable_commits
 
@@ -39,7 +40,7 @@ class Memory:
     head: header.Header | None
     columns: tuple[Column, ...]
     found_at: Mapping[str, str]
-    hdf5: bool
+    format: Format
     part: Part | None = None
     """Which share of its images the store holds."""
 
@@ -71,7 +72,7 @@ class Memory:
             dtype=dtype,
             kept=self.columns,
             precision=recipe.precision,
-            format="hdf5" if self.hdf5 else "zarr",
+            format=self.format,
         )
 
     def _moved(self, locators: Mapping[str, Any]) -> str | None:
@@ -203,18 +204,18 @@ def remember(store: Store) -> Memory:
         record = _newest_readable(store)
     if record is not None:
         columns = tuple(c.column for c in record.columns)
-        files = [c.refs[-1].file for c in record.columns]
+        refs = [c.refs[-1] for c in record.columns]
     else:
         commits = list(readable_commits(store).values())
         columns = tuple({c.column.canonical: c.column for c in commits}.values())
-        files = [c.ref.file for c in commits]
+        refs = [c.ref for c in commits]
     return Memory(
         store=store.path,
         head=head,
         columns=columns,
         found_at=record.found_at if record else {},
         part=record.part if record else Part.of_store(Path(store.path))[1],
-        hdf5=any(file.endswith(".h5") for file in files),
+        format=format_of(refs),
     )
 
 

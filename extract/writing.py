@@ -45,6 +45,9 @@ class Writer:
         self._plan = plan
         self._known = known
         self._engine = engine
+        kept = known.previous.columns if known.previous else ()
+        self._formats = {d: r.format for c in kept for d, r in zip(c.digests, c.refs, strict=True)}
+        """By digest, of shards that a snapshot names: one that was lost comes back as it was."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._jobs: deque[Future[None]] = deque()
         self._held: list[tuple[str, Draft, tuple[FileRead, ...]]] = []
@@ -124,10 +127,11 @@ class Writer:
             self._known.commits[digest] = replace(found, reads=())
         if digest not in self._known.commits:
             features = draft.features(self._store.shards)
+            format = self._formats.get(digest, self._plan.format)
             commit = Commit(
                 recipe_key=self._plan.recipe.key,
                 column=draft.column,
-                ref=self._store.shards.write(digest, features, draft.grid),
+                ref=self._store.shards.write(digest, features, draft.grid, format),
                 rows=draft.rows,
                 row_digests=tuple(row_digests(features)),
                 reads=reads,

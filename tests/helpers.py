@@ -7,6 +7,7 @@ import numpy as np
 from extract.engines.engine import Engine
 from extract.prepared import Prepared
 from extract.recipe import Column, Preprocessing
+from extract.store.reader import open_store
 
 WIDTH = 6
 
@@ -54,6 +55,17 @@ def synthetic_prepared(request) -> Prepared:
         folder=Path("nowhere"),
         files={},
     )
+
+
+def formats(store, column: str | None = None) -> set[str]:
+    """Return the formats of the shards that the newest snapshot names, of one column or of all."""
+    names = {".zshard": "zarr", ".h5": "hdf5"}
+    return {
+        names[Path(ref.file).suffix]
+        for kept in open_store(store).record.columns
+        if column in (None, kept.column.name)
+        for ref in kept.refs
+    }
 
 
 def tree(folder: Path) -> dict[str, bytes]:

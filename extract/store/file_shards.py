@@ -30,6 +30,7 @@ from extract.store.files import (
 )
 from extract.store.shards import (
     FeatureShards,
+    Format,
     Grid,
     ShardFormat,
     ShardRef,
@@ -43,19 +44,22 @@ _SCRATCH = memoryview(bytearray(READ_THROUGH))
 
 
 class FileShards(FeatureShards):
-    """Shards as files of one store; written in one format, read in whichever they have."""
+    """Shards as files of one store; written in a format, read in whichever they have."""
 
     def __init__(self, files: Files, formats: Sequence[ShardFormat]) -> None:
-        """`formats[0]` is written; all of them are read."""
+        """`formats[0]` is written where no other is asked for; all of them are read."""
         self.lanes = files.lanes
         self._files = files
         self._formats = {form.suffix: form for form in formats}
-        self._writes = formats[0]
+        self._writers = {form.name: form for form in formats}
+        self._default = formats[0].name
         self._checked: dict[str, tuple[str, Stamp]] = {}
 
-    def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
+    def write(
+        self, digest: str, features: np.ndarray, grid: Grid, format: Format | None = None
+    ) -> ShardRef:
         check_rows(features, grid)
-        form = self._writes
+        form = self._writers[format or self._default]
         data, offset, stride = form.encode(features, grid)
         again = form.decode(data, len(features), grid)
         if again.tobytes() != np.ascontiguousarray(features, grid.little_endian).tobytes():

@@ -22,6 +22,7 @@ DATASET = "features"
 class HDF5Format(ShardFormat):
     """HDF5, one contiguous dataset."""
 
+    name = "hdf5"
     suffix = ".h5"
 
     def encode(self, features: np.ndarray, grid: Grid) -> tuple[bytes, int, int]:

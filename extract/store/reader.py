@@ -337,28 +337,22 @@ def gather(shards: FeatureShards, kept: SnapshotColumn, rows: np.ndarray) -> np.
 class Store:
     """The parts of one store's folder."""
 
-    def __init__(self, files: Files, path: str, format: str = "zarr") -> None:
-        formats = [ZarrFormat(), HDF5Format()]
-        if format == "hdf5":
-            formats.reverse()
+    def __init__(self, files: Files, path: str) -> None:
         self.files = files
         self.path = path
-        self.shards = FileShards(files, formats)
+        self.shards = FileShards(files, [ZarrFormat(), HDF5Format()])
         self.snapshots = Snapshots(files)
 
     @classmethod
-    def at(cls, path: str | Path, format: str = "zarr") -> Self:
-        """Return the store in a folder, or at a bucket's URL, which may not exist yet.
-
-        New shards are written in `format`, "zarr" or "hdf5"; both are read.
-        """
+    def at(cls, path: str | Path) -> Self:
+        """Return the store in a folder, or at a bucket's URL, which may not exist yet."""
         url = bucket_url(path)
         if url is None:
             folder = local_path(path)
-            return cls(LocalFiles(folder), str(folder), format)
+            return cls(LocalFiles(folder), str(folder))
         from extract.store.object_files import ObjectFiles
 
-        return cls(ObjectFiles.at(url), url, format)
+        return cls(ObjectFiles.at(url), url)
 
     def open(self, number: int | None = None) -> Snapshot:
         """Return a snapshot, the newest where no number is given."""

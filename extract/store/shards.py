@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from extract.errors import DamagedStoreError
 from extract.store.files import Buffer, sha256
+
+Format = Literal["zarr", "hdf5"]
 
 SHARD_BYTES = 64 << 20
 """A shard holds at most this many bytes, so that memory does not grow with the layer."""
@@ -89,6 +91,11 @@ class ShardRef:
             chunk_rows=self.chunk_rows,
         )
 
+    @property
+    def format(self) -> Format:
+        """The format of the file, which its ending says."""
+        return "hdf5" if self.file.endswith(".h5") else "zarr"
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self) | {"row_shape": list(self.row_shape)}
@@ -99,6 +106,11 @@ class ShardRef:
         return cls(**(dict(facts) | {"row_shape": tuple(facts["row_shape"])}))
 
 
+def format_of(refs: Iterable[ShardRef]) -> Format:
+    """Return the format of a store with these shards: who chose HDF5 once goes on with it."""
+    return "hdf5" if any(ref.format == "hdf5" for ref in refs) else "zarr"
+
+
 class FeatureShards(ABC):
     """Shards by digest: written once, whole; then only read."""
 
@@ -106,12 +118,14 @@ class FeatureShards(ABC):
     """How many reads at once suit the place where they lie."""
 
     @abstractmethod
-    def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
+    def write(
+        self, digest: str, features: np.ndarray, grid: Grid, format: Format | None = None
+    ) -> ShardRef:
         """Keep a copy of `features` (rows, *row_shape) under `digest`, durably.
 
         Rows are 1 to `grid.shard_rows`. Writing what is already there changes nothing, and other
         rows of the same digest are kept beside the first: each ref means the rows that it was
-        given for.
+        given for. Where shards are files they have `format`, the first of theirs by default.
         """
 
     @abstractmethod
@@ -147,6 +161,7 @@ class FeatureShards(ABC):
 class ShardFormat(ABC):
     """A file format that can hold one shard, uncompressed, at offsets known beforehand."""
 
+    name: Format
     suffix: str
 
     @abstractmethod
@@ -175,7 +190,9 @@ class MemoryShards(FeatureShards):
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
 
-    def write(self, digest: str, features: np.ndarray, grid: Grid) -> ShardRef:
+    def write(
+        self, digest: str, features: np.ndarray, grid: Grid, format: Format | None = None
+    ) -> ShardRef:
         check_rows(features, grid)
         kept = np.ascontiguousarray(features, grid.little_endian)
         own = sha256(kept.tobytes())

@@ -27,6 +27,7 @@ CRC_BYTES = 4
 class ZarrFormat(ShardFormat):
     """zarr v3: sharding codec over bytes + crc32c."""
 
+    name = "zarr"
     suffix = ".zshard"
 
     def encode(self, features: np.ndarray, grid: Grid) -> tuple[bytes, int, int]:

@@ -18,7 +18,7 @@ from extract.progress import Silent
 from extract.store.gc import collect, find_garbage, parse_age
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import tree
+from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -38,8 +38,8 @@ def store(photos, picture):
     return Path(run(photos).store)
 
 
-def run(photos):
-    return extract.run(photos, backbone="digits")
+def run(photos, **options):
+    return extract.run(photos, backbone="digits", **options)
 
 
 def age(store, days):
@@ -107,6 +107,23 @@ def test_deleted_rows_stay_until_compaction_and_then_go(store, photos, fake_back
     assert gc(store, compact=True).rows == 0
     again = run(photos)
     assert (again.extracted, again.snapshot, fake_backbone.images) == (0, 3, images)
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_compaction_keeps_the_format_of_the_shards_that_it_joins(photos, tmp_path, form):
+    other = {"zarr": "hdf5", "hdf5": "zarr"}[form]
+    store = run(photos, layers=["last"], format=form).store
+    run(photos, layers=["last", "3"], format=other)
+    (photos / "cats" / "1.png").unlink()
+    root = run(photos).root_digest
+    gc(store, compact=True, yes=True, older_than="0")
+
+    assert formats(store, "last:avg") == {form}
+    assert formats(store, "3:avg") == {other}
+    assert extract.open_store(store).root_digest == root
+    fresh = run(photos, store=tmp_path / "fresh", layers=["last", "3"])
+    assert fresh.root_digest == root
+    assert verify(store).is_sound
 
 
 def test_compaction_leaves_shards_before_the_first_dropped_row(photos, picture):

@@ -17,7 +17,7 @@ from extract.progress import Silent
 from extract.reading import image_key
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import tree
+from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -88,6 +88,21 @@ def test_every_snapshot_stays_but_for_the_image(store, photos):
         found = rows_without(store, set(), number)
         assert found[0] == paths
         np.testing.assert_array_equal(found[1], rows)
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_shards_stay_in_the_format_that_they_have(photos, tmp_path, form):
+    other = {"zarr": "hdf5", "hdf5": "zarr"}[form]
+    store = run(photos, layers=["last"], format=form).store
+    run(photos, store=store, layers=["last", "3"], format=other)
+    forget(store, ["cats/2.png"])
+    (photos / "cats" / "2.png").unlink()
+    fresh = run(photos, store=tmp_path / "fresh", layers=["last", "3"])
+
+    assert formats(store, "last:avg") == {form}
+    assert formats(store, "3:avg") == {other}
+    assert extract.open_store(store).root_digest == fresh.root_digest
+    assert verify(store).is_sound
 
 
 def test_an_image_that_is_no_item_any_more_can_be_forgotten(store, photos):

@@ -17,7 +17,7 @@ from extract.plan import Settings
 from extract.progress import Silent
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import tree
+from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -68,6 +68,15 @@ def test_the_merged_root_is_that_of_one_machine(photos, halves, tmp_path, fake_b
         )
     assert snapshot.items["path"] == whole.items["path"]
     assert snapshot.items["label"] == whole.items["label"]
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_the_merged_store_has_the_format_of_the_stores(halves, tmp_path, form):
+    stores = [run(folder, format=form).store for folder in halves]
+    done = merge(stores, tmp_path / "all.features")
+
+    assert formats(done.store) == {form}
+    assert done.linked < len(extract.open_store(done.store).record.columns[0].refs)
 
 
 def test_full_shards_are_linked(halves, tmp_path):

@@ -28,7 +28,7 @@ from extract.plan import Settings
 from extract.progress import Silent
 from extract.store.reader import Store
 from extract.store.verify import verify
-from tests.helpers import WIDTH, SyntheticEngine, synthetic_prepared, tree
+from tests.helpers import WIDTH, SyntheticEngine, formats, synthetic_prepared, tree
 from tests.simulated import PowerCut, SimulatedFiles
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
@@ -126,6 +126,26 @@ def test_rows_of_a_partial_shard_are_copied_not_computed(photos, picture, fake_b
 
     assert (second.extracted, second.copied, second.reused) == (1, 1, 12)
     assert fake_backbone.images == images + 1
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_a_later_run_writes_the_format_that_the_store_has(photos, tmp_path, picture, form):
+    store = run(photos, format=form).store
+    picture(photos / "zebras" / "new.png", seed=3)
+    later = run(photos, layers=["last", "3"], views=2, augment="flip")
+    fresh = run(photos, store=tmp_path / "a", layers=["last", "3"], views=2, augment="flip")
+
+    assert formats(store) == {form}
+    assert formats(fresh.store) == {"zarr"}
+    assert later.root_digest == fresh.root_digest
+
+
+def test_a_format_that_is_asked_for_is_written_whatever_the_store_has(photos, picture):
+    store = run(photos, format="hdf5").store
+    picture(photos / "zebras" / "new.png", seed=3)
+    run(photos, format="zarr")
+
+    assert formats(store) == {"zarr", "hdf5"}
 
 
 def test_a_deleted_image_stays_until_gc_and_leaves_the_root(photos, tmp_path, picture):
@@ -436,7 +456,8 @@ def test_copies_of_a_bad_image_are_all_bad(photos):
     assert (summary.bad, summary.undecodable, summary.rows) == (2, 2, 13)
 
 
-def test_images_before_a_bad_feature_are_kept(photos, monkeypatch):
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_images_before_a_bad_feature_are_kept(photos, monkeypatch, form):
     real = SyntheticEngine.__call__
 
     def call(self, pixels):
@@ -448,10 +469,12 @@ def test_images_before_a_bad_feature_are_kept(photos, monkeypatch):
     monkeypatch.setattr(SyntheticEngine, "__call__", call)
     monkeypatch.setattr("extract.lazy_engine.LazyEngine.streams", 1)  # batches one by one
     with pytest.raises(FeatureError):
-        run(photos)
+        run(photos, format=form)
     monkeypatch.setattr(SyntheticEngine, "__call__", real)
+    summary = run(photos)
 
-    assert run(photos).extracted == 4
+    assert summary.extracted == 4
+    assert formats(summary.store) == {form}
 
 
 def test_two_runs_that_begin_one_store_with_two_recipes_do_not_mix(photos, monkeypatch):

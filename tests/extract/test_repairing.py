@@ -17,7 +17,7 @@ from extract.store.setting_aside import set_aside
 from extract.store.snapshots import Snapshots
 from extract.store.verify import verify
 from tests.campaign.disk import Disk, Fault, watching
-from tests.helpers import SyntheticEngine, tree
+from tests.helpers import SyntheticEngine, formats, tree
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")
 
@@ -59,6 +59,36 @@ def test_repair_alone_makes_a_store_whole(store, pattern, damage):
     assert done.extracted <= 4
     assert verify(store).is_sound
     assert (again.root_digest, again.items_digest) == (snapshot.root_digest, snapshot.items_digest)
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+@pytest.mark.parametrize("lost", ["shards", "commits", "snapshots"])
+def test_what_is_made_anew_has_the_format_of_what_was_lost(photos, monkeypatch, form, lost):
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    store = Path(extract.run(photos, backbone="digits", image_size=32, format=form).store)
+    root = extract.open_store(store).root_digest
+    flip(max((store / lost).iterdir()))
+    repair(store)
+
+    assert formats(store) == {form}
+    assert extract.open_store(store).root_digest == root
+
+
+@pytest.mark.parametrize("form", ["zarr", "hdf5"])
+def test_a_shard_of_a_store_of_both_formats_comes_back_in_its_own(photos, monkeypatch, form):
+    """In another one it would be another file, and older snapshots would lose theirs."""
+    monkeypatch.setattr("extract.store.shards.SHARD_ROWS", 4)
+    other = {"zarr": "hdf5", "hdf5": "zarr"}[form]
+    options = {"backbone": "digits", "image_size": 32}
+    store = Path(extract.run(photos, format=form, layers=["last"], **options).store)
+    before = tree(store / "shards")
+    extract.run(photos, format=other, layers=["last", "3"], **options)
+    (store / "shards" / min(before)).unlink()
+    repair(store)
+
+    assert (formats(store, "last:avg"), formats(store, "3:avg")) == ({form}, {other})
+    assert before.items() <= tree(store / "shards").items()
+    assert extract.open_store(store, 1).load(None).X.shape == (13, 6)
 
 
 @pytest.mark.parametrize("damage", [flip, lambda p: p.unlink()], ids=["flip", "missing"])

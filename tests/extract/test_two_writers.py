@@ -41,8 +41,10 @@ def engines(monkeypatch, fake_backbone):
     )
 
 
-def run(photos, store, workers):
-    settings = Settings(spec=BackboneSpec(name="digits"), workers=workers, engine="openvino")
+def run(photos, store, workers, form="zarr"):
+    settings = Settings(
+        spec=BackboneSpec(name="digits"), workers=workers, engine="openvino", format=form
+    )
     return extract_features(photos, store, settings, Silent())
 
 
@@ -74,10 +76,10 @@ def test_of_two_runs_with_other_bits_one_is_the_stores(
 ):
     roots = {run(photos, Store.at(tmp_path / f"{n}.features"), n).root_digest for n in (1, 2)}
     path = tmp_path / "both.features"
-    stores = [Store.at(path, form), Store.at(path, form)]
+    stores = [Store.at(path), Store.at(path)]
     Steps(monkeypatch, *stores)
     with ThreadPoolExecutor(2) as pool:
-        found = {s.root_digest for s in pool.map(run, [photos] * 2, stores, [1, 2])}
+        found = {s.root_digest for s in pool.map(run, [photos] * 2, stores, [1, 2], [form] * 2)}
     monkeypatch.undo()
 
     assert len(roots) == 2

@@ -22,7 +22,7 @@ from tests.extract.clusters import (
     run,
     workers,
 )
-from tests.helpers import tree
+from tests.helpers import formats, tree
 
 pytestmark = WARNINGS
 
@@ -80,6 +80,7 @@ def test_further_columns_and_hdf5(two_nodes, many):
 
     expected = extract.open_store(run(many, store=f"{many}-views", **options).store)
     assert extract.open_store(store).root_digest == expected.root_digest == summary.root_digest
+    assert formats(store) == {"hdf5"}
 
 
 def test_parts_go_to_a_cluster_too(two_nodes, many, tmp_path):

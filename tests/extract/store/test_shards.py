@@ -78,6 +78,15 @@ def test_files_answer_as_the_reference_does(tmp_path_factory, form, rows, data):
         )
 
 
+@pytest.mark.parametrize("form", [ZarrFormat, HDF5Format], ids=["zarr", "hdf5"])
+def test_a_format_that_is_asked_for_is_written(tmp_path, form):
+    shards = FileShards(local(tmp_path), [ZarrFormat(), HDF5Format()])
+    ref = shards.write("a" * 64, ROWS, GRID, form.name)
+
+    assert (ref.format, ref.file) == (form.name, f"shards/{'a' * 64}{form.suffix}")
+    np.testing.assert_array_equal(shards.decode(ref), ROWS)
+
+
 @pytest.fixture(params=[ZarrFormat, HDF5Format], ids=["zarr", "hdf5"])
 def written(request, tmp_path):
     """(files, shards that have checked nothing, ref) of one shard on a disk."""
