@@ -74,7 +74,7 @@ class Known:
         """Format of the shards that the newest snapshot ends with; without one, of all."""
         if self.previous is None:
             return format_of(commit.ref for commit in self.commits.values())
-        return format_of(column.refs[-1] for column in self.previous.columns)
+        return format_of(ref for column in self.previous.columns for ref in column.refs[-1:])
 
     def grid(self, column: Column, row_shape: tuple[int, ...]) -> Grid:
         """Return how a column is cut: as it always was in this store, else as it is today."""

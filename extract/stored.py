@@ -204,7 +204,7 @@ def remember(store: Store) -> Memory:
         record = _newest_readable(store)
     if record is not None:
         columns = tuple(c.column for c in record.columns)
-        refs = [c.refs[-1] for c in record.columns]
+        refs = [ref for c in record.columns for ref in c.refs[-1:]]
     else:
         commits = list(readable_commits(store).values())
         columns = tuple({c.column.canonical: c.column for c in commits}.values())
