@@ -247,7 +247,7 @@ def tiny(folder: Path) -> dict[str, Any]:
     """Measure every part on a few pictures made on the spot, with the backbone of the demo."""
     photos, top = paint(folder / "photos", {"train": 4, "validation": 4, "test": 2}), "from:conv4"
     store = prepare(photos, folder, backbone="digits")
-    small = ("--random-weights", "--size", "32")
+    small = ("--random-weights", "--size", "32", "--from", "150")
     return {
         "parity": measure_parity(store, top, steps=2),
         "cuts": measure_cuts(store, steps=2, turns=1, batch_size=4),

@@ -101,7 +101,7 @@ def fake_backbone(monkeypatch):
     return engine
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture():
     """A function that writes a small random picture, which `seed` decides."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import extract
 from extract.cluster import Cluster
 from extract.errors import BackboneError
 from tests.extract import cluster_workers
@@ -16,23 +17,27 @@ def _node():
         yield
 
 
-@pytest.fixture
-def few(tmp_path, picture):
+@pytest.fixture(scope="module")
+def few(tmp_path_factory, picture):
+    folder = tmp_path_factory.mktemp("photos") / "few"
     for number in range(8):
-        picture(tmp_path / "few" / f"{number}.png", seed=number)
-    return tmp_path / "few"
+        picture(folder / f"{number}.png", seed=number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(few):
+    return extract.open_store(run(few, store=f"{few}-alone", engine="keras").store)
 
 
 @pytest.mark.parametrize("gpus", [1, 0.5])
-def test_workers_on_gpus_make_what_one_machine_makes(few, tmp_path, monkeypatch, gpus):
-    import extract
-
-    expected = extract.open_store(run(few, store=f"{few}-alone", engine="keras").store)
+def test_workers_on_gpus_make_what_one_machine_makes(few, alone, tmp_path, monkeypatch, gpus):
     workers(monkeypatch, cluster_workers.Noting, tmp_path)
-    summary = run(few, engine="keras", cluster=Cluster.parse("ray", gpus=gpus))
+    store = tmp_path / "few.features"
+    summary = run(few, store=store, engine="keras", cluster=Cluster.parse("ray", gpus=gpus))
 
     assert summary.extracted == 8
-    assert_is(summary.store, expected)
+    assert_is(summary.store, alone)
     given = sorted(path.name.split("-")[1] for path in tmp_path.glob("gpus-*"))
     assert len(given) >= 2
     assert gpus < 1 or given == ["0", "1"]
@@ -42,4 +47,4 @@ def test_other_weights_on_a_node_are_found_out(few, tmp_path, monkeypatch):
     """Keras is built on each node, from what lies there."""
     workers(monkeypatch, cluster_workers.OfOtherWeights, tmp_path)
     with pytest.raises(BackboneError, match=r"^[\d.]+: The weights of digits here are not those"):
-        run(few, engine="keras", cluster="ray")
+        run(few, store=tmp_path / "few.features", engine="keras", cluster="ray")
