@@ -142,7 +142,8 @@ def _check_place(target: Path, format: Format) -> None:
         empty = path.is_dir() and not any(path.iterdir())
         if path.exists() and not empty and not format.is_one(target):
             raise ModelError(
-                f"{path} is something else than an export to {format.suffix}. Give another --out"
+                f"{path} is something else than an export of `heads export` to {format.suffix}. "
+                f"Give another --out"
             )
 
 

@@ -21,8 +21,10 @@ OpenVINO computes in bfloat16 where a processor has it, unless told not to: comp
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import mmap
 import tempfile
 import warnings
 import zipfile
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     import keras
 
 CLASS_NAMES = "class_names"
+_MOST = 2**28
+"""Bytes of a graph's description that are read of a file that may be anybody's."""
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Images (batch, h, w, 3) uint8 to probabilities (batch, classes) float32."""
@@ -56,8 +60,8 @@ class Format:
     """Write a joined model, made from the given one, to a path with this suffix."""
     open: Callable[[Path], Run]
     """Open what was written, in another way than by what is in memory."""
-    is_one: Callable[[Path], bool]
-    """Whether an existing path looks like this format."""
+    is_ours: Callable[[Path], bool]
+    """Whether an existing path bears the names of classes; it may raise for other files."""
     backends: tuple[str, ...]
     """Keras backends that can write it for images of any size."""
     packages: tuple[str, ...]
@@ -68,6 +72,12 @@ class Format:
     def names(self, out: Path) -> list[Path]:
         """Return every path that an export to `out` fills, the one that is opened last."""
         return [out.with_suffix(".bin"), out] if self.name == "openvino" else [out]
+
+    def is_one(self, out: Path) -> bool:
+        """Return whether an export lies at `out`: another model of this format is somebody's."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            return self.is_ours(out)
+        return False
 
     def check_installed(self, backend: str) -> None:
         """Raise `HeadError` unless this format can be written and opened here."""
@@ -198,34 +208,24 @@ def _open_litert(path: Path) -> Run:
     return run
 
 
-def _first(path: Path, count: int) -> bytes:
-    if not path.is_file():
-        return b""
-    with open(path, "rb") as file:
-        return file.read(count)
-
-
 def _is_keras(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return {"config.json", "metadata.json"} <= set(archive.namelist())
+    with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+        layers = json.loads(file.read(_MOST))["config"]["layers"]
+    return any(layer["name"].startswith("[") for layer in layers)  # the names of the classes
 
 
 def _is_saved_model(path: Path) -> bool:
-    return (path / "saved_model.pb").is_file()
-
-
-def _is_onnx(path: Path) -> bool:
-    return _first(path, 1) == b"\x08"  # the protobuf field that holds the version comes first
-
-
-def _is_openvino(path: Path) -> bool:
-    return b"<net " in _first(path, 512)
+    return _has_class_names(path / "saved_model.pb")
 
 
 def _is_litert(path: Path) -> bool:
-    return _first(path, 8)[4:] == b"TFL3"
+    with zipfile.ZipFile(path) as attached:
+        return f"{CLASS_NAMES}.json" in attached.namelist()
+
+
+def _has_class_names(path: Path) -> bool:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(CLASS_NAMES.encode()) >= 0
 
 
 ANY: tuple[str, ...] = ("tensorflow", "torch", "jax")
@@ -238,7 +238,7 @@ FORMATS: dict[str, Format] = {
             suffix=".keras",
             write=_write_keras,
             open=_open_keras,
-            is_one=_is_keras,
+            is_ours=_is_keras,
             backends=ANY,
             packages=(),
         ),
@@ -247,7 +247,7 @@ FORMATS: dict[str, Format] = {
             suffix=".saved_model",
             write=saved_model.write,
             open=saved_model.open_images,
-            is_one=_is_saved_model,
+            is_ours=_is_saved_model,
             backends=("tensorflow",),
             packages=("tensorflow",),
         ),
@@ -256,7 +256,7 @@ FORMATS: dict[str, Format] = {
             suffix=".onnx",
             write=_write_onnx,
             open=_open_onnx,
-            is_one=_is_onnx,
+            is_ours=_has_class_names,
             backends=("tensorflow", "torch"),
             packages=("tf2onnx", "onnx", "onnxruntime"),
             extra="onnx",
@@ -266,7 +266,7 @@ FORMATS: dict[str, Format] = {
             suffix=".xml",
             write=_write_openvino,
             open=_open_openvino,
-            is_one=_is_openvino,
+            is_ours=_has_class_names,
             backends=("tensorflow", "torch"),
             packages=("openvino",),
         ),
@@ -275,7 +275,7 @@ FORMATS: dict[str, Format] = {
             suffix=".tflite",
             write=_write_litert,
             open=_open_litert,
-            is_one=_is_litert,
+            is_ours=_is_litert,
             backends=("tensorflow",),
             packages=("ai_edge_litert",),
             extra="litert",

@@ -30,6 +30,9 @@ def here(scratch, name, format, weights):
     conversion.convert(scratch, name, format, weights)
 
 
+OLDER = b"<net of an older export, with class_names"
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return digits_store(tmp_path_factory.mktemp("digits"))
@@ -248,7 +251,7 @@ def test_real_weights_agree(shared, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["features", "joined", "exported"])
-@pytest.mark.parametrize("before", [None, b"<net an older one"], ids=["nothing", "an older one"])
+@pytest.mark.parametrize("before", [None, OLDER], ids=["nothing", "an older one"])
 def test_what_does_not_agree_leaves_the_place_as_it_was(model, fake_child, tmp_path, way, before):
     fake_child[way] = 0.01
     for name in ("photos.xml", "photos.bin"):
@@ -263,7 +266,7 @@ def test_what_does_not_agree_leaves_the_place_as_it_was(model, fake_child, tmp_p
 
 def test_an_export_of_the_same_format_is_replaced_whole(model, fake_child, tmp_path):
     for name in ("photos.xml", "photos.bin"):
-        (tmp_path / name).write_bytes(b"<net an older one")
+        (tmp_path / name).write_bytes(OLDER)
 
     export(model, tmp_path / "photos.xml")
 

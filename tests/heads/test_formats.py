@@ -88,6 +88,24 @@ def test_other_files_are_not_taken_for_an_export(tmp_path, name):
         assert not FORMATS[name].is_one(tmp_path / path)
 
 
+@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")  # Keras' own, in ONNX
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_model_of_somebody_else_is_not_taken_for_an_export(tmp_path, name):
+    """A user's backbone, own.keras, lay where own.head would be exported to, and was lost."""
+    path = tmp_path / f"own{FORMATS[name].suffix}"
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    own = keras.Model(image, keras.layers.GlobalMaxPooling2D()(keras.ops.cast(image, "float32")))
+    own(np.zeros((1, 8, 8, 3), np.uint8))
+    if name == "keras":
+        own.save(path)
+    else:
+        format = "tf_saved_model" if name == "saved_model" else name
+        own.export(str(path), format=format, verbose=False)
+
+    assert path.exists()
+    assert not FORMATS[name].is_one(path)
+
+
 def plain_model(**facts):
     """Return what writers read of a model."""
     recipe = SimpleNamespace(pixels=PixelPolicy())
