@@ -155,7 +155,8 @@ def predict(
         )
     screen = Screen(json)
     screen.say(f"{found.out}: {found.images:,} images, {found.bad:,} of them bad")
-    screen.table(["label", "images"], [[name, count] for name, count in found.labels.items()])
+    if found.labels:  # numbers have none
+        screen.table(["label", "images"], [[name, count] for name, count in found.labels.items()])
     if found.rejected:
         screen.say(f"{found.rejected:,} images are more novel than {reject} and have no label")
     screen.next("heads", "report", model)

@@ -312,4 +312,7 @@ def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> 
         )
     sure = "" if model.task == "regression" else f"temperature {model.temperature:.2f}; "
     screen.say(f"{model.settings['seconds']:.1f} s; {sure}{test_rows}")
-    screen.next("heads", "evaluate", model.path)
+    if {"validation", "test"} & model.splits.keys():
+        screen.next("heads", "evaluate", model.path)
+    else:
+        screen.next("heads", "predict", model.path, "new_photos")

@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from extract.csv_cells import is_number
 from extract.places import resolved
 from extract.recipe import Column
+from extract.run_words import run_command
 from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
 from extract.store.reader import Data, Snapshot, open_store
 from heads.errors import HeadError
-from heads.targets import Target, known
+from heads.targets import SEPARATOR, Target, known
 
 ROWS = 4096
 """Rows of one block of a stream."""
@@ -208,7 +210,7 @@ def open_source(
         raise HeadError(
             f"{opened.path} has no labels, so there is nothing to learn. Put the images into one "
             f"folder per class, such as photos/cats/1.jpg, and type: "
-            f"python -m extract run photos --store {opened.path}"
+            f"{run_command(opened.path, 'photos')}"
         )
     return Source(opened, chosen_columns(opened, columns), target)
 
@@ -243,10 +245,10 @@ def check_classes(source: Source) -> None:
     It names the class, and how many images of it each split has.
     """
     if len(source.classes) < 2:
+        path = source.snapshot.path
         raise HeadError(
-            f"{source.snapshot.path} has one class, {source.classes[0]!r}, and a classifier needs "
-            f"two. Add a folder of other images and type: python -m extract run IMAGES --store "
-            f"{source.snapshot.path}"
+            f"{path} has one class, {source.classes[0]!r}, and a classifier needs two. Add a "
+            f"folder of other images and type: {run_command(path, 'IMAGES')}"
         )
     source.check_split("train")
     items = source.snapshot.items.filter(pa.array(source._usable))
@@ -259,7 +261,17 @@ def check_classes(source: Source) -> None:
             raise HeadError(
                 f"Class {name!r} has no image with features in train (it has {where}), so no head "
                 f"could ever predict it. Add images of it to train, or leave the class out"
+                f"{_other_task(source.classes)}"
             )
+
+
+def _other_task(names: Sequence[str]) -> str:
+    """Return what to type where labels look like none of classes."""
+    if all(map(is_number, names)):
+        return "; for labels that are numbers, give fit --regression"
+    if any(SEPARATOR in name for name in names):
+        return "; for several labels an image, give fit --multilabel"
+    return ""
 
 
 def check_validation(source: Source) -> None:

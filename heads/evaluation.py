@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from extract.places import bucket_url
+from extract.run_words import run_command
 from extract.store import header
 from extract.store.reader import Data, Snapshot, open_store
 from heads.data import Source, open_source
@@ -210,8 +211,8 @@ def _check_views(model: Model, source: Source) -> None:
     if len(source.views) < 2:
         raise HeadError(
             f"--tta takes the mean over cached views, and {path} has none but the plain one of the "
-            f"model's columns. Leave --tta out, or extract views: python -m extract run IMAGES "
-            f"--store {path} --views 8 --augment flip"
+            f"model's columns. Leave --tta out, or extract views: {run_command(path, 'IMAGES')} "
+            f"--views 8 --augment flip"
         )
 
 

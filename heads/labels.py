@@ -7,13 +7,13 @@ that was written again.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from extract.items import Item, Listing
+from extract.run_words import run_command
 from extract.sources.changes import list_again
 from extract.store.reader import Snapshot
 from heads.errors import HeadError
@@ -59,8 +59,7 @@ def _command(found_at: Mapping[str, str], store: str) -> str:
     """Return the command that takes labels over."""
     table, folder = found_at["images"], found_at.get("folder")
     apart = folder is not None and Path(folder) != Path(table).parent
-    words = ["--images", str(folder)] if apart else []
-    return shlex.join(["python", "-m", "extract", "run", table, *words, "--store", store])
+    return run_command(store, table, *(["--images", str(folder)] if apart else []))
 
 
 def _origins(before: Mapping[str, Row], listing: Listing) -> dict[str, str]:

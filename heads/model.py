@@ -38,6 +38,7 @@ from extract.backbones import BackboneSpec
 from extract.errors import DamagedStoreError, StoreFormatError
 from extract.prepared import Request
 from extract.recipe import Column, LayerRequest, Preprocessing, Recipe, first_difference
+from extract.run_words import run_command
 from extract.store.files import sha256
 from extract.store.reader import Snapshot
 from extract.store.records import seal, unseal
@@ -188,7 +189,7 @@ class Model:
             if column.canonical not in kept:
                 raise StaleModelError(
                     f"{snapshot.path} has no column {column.name!r}, which the model takes. Type: "
-                    f"python -m extract run IMAGES --store {snapshot.path} "
+                    f"{run_command(snapshot.path, 'IMAGES')} "
                     f"--layer {column.layer}:{column.pooling}"
                 )
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from extract.csv_cells import is_number
+from extract.run_words import run_command
 from extract.store.item_tables import ITEM_SCHEMA
 from heads.errors import HeadError
 
@@ -143,7 +144,7 @@ def _correction(column: str, store: str) -> str:
     """Return the command that gives a column other cells."""
     if column == "label":
         return f"python -m extract relabel {store} TABLE.csv, a table of path and label"
-    return f"python -m extract run TABLE.csv --store {store}, the images' table with that column"
+    return f"{run_command(store, 'TABLE.csv')}, the images' table with that column"
 
 
 def _numbers(items: pa.Table, column: str, store: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from extract import console
+from extract.relabeling import split
 from heads.cli import app
 from tests.helpers import tree
 
@@ -32,6 +33,16 @@ def test_fit_says_what_it_came_to_and_the_next_command(cli, painted, tmp_path):
     assert lines[0] == f"{tmp_path}/photos.head: logistic with C=0.5, 3 classes, 6 features"
     assert [line.split()[0] for line in lines[1:4]] == ["rows", "train", "validation"]
     assert lines[-1] == f"Next: python -m heads evaluate {tmp_path}/photos.head"
+
+
+def test_without_rows_to_judge_by_the_next_command_is_another(cli, painted, tmp_path):
+    split(painted, "1/0/0")
+    status, out, _ = cli("fit", painted, "--column", "last")
+
+    assert status == 0
+    assert (
+        out.splitlines()[-1] == f"Next: python -m heads predict {tmp_path}/photos.head new_photos"
+    )
 
 
 def test_fit_as_json(cli, painted):

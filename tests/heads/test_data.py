@@ -9,7 +9,7 @@ import extract
 from extract.errors import InputError
 from heads.data import check_classes, open_source
 from heads.errors import HeadError
-from tests.heads.conftest import COLORS, paint
+from tests.heads.conftest import COLORS, paint, relabelled
 
 
 def test_columns_stand_side_by_side_in_the_order_named(snapshot):
@@ -78,6 +78,25 @@ def test_a_class_that_training_never_sees_is_named(tmp_path, fake_backbone):
 
     with pytest.raises(HeadError, match=r"'red' has no image .*6 in validation, 6 in test"):
         check_classes(source)
+
+
+@pytest.mark.parametrize(
+    ("label", "cure"), [("2.{}", "give fit --regression"), ("a|b{}", "give fit --multilabel")]
+)
+def test_labels_of_another_task_are_told_how_they_are_learned(painted, label, cure):
+    relabelled(painted, lambda row: label.format(row["row"]))
+
+    with pytest.raises(HeadError, match=f"has no image with features in train.*{cure}"):
+        check_classes(open_source(painted, columns=["last"]))
+
+
+def test_the_command_for_more_images_names_the_backbone(tmp_path, fake_backbone):
+    """Without its words the default backbone would be taken, which the store refuses."""
+    images = paint(tmp_path / "one", {"train": 2}, {"red": COLORS["red"]})
+    extract.run(images, tmp_path / "one.features", arguments={"alpha": 0.35})
+
+    with pytest.raises(HeadError, match=r"run IMAGES --store .* --backbone-arg alpha=0\.35"):
+        check_classes(open_source(tmp_path / "one.features"))
 
 
 def test_bad_images_are_left_out_and_counted(tmp_path, fake_backbone):

@@ -86,7 +86,9 @@ class TestATable:
         with pytest.raises(HeadError, match=said) as caught:
             check_labels(open_store(tmp_path / "s"))
         command = str(caught.value).rpartition(": ")[2]
-        assert command == f"python -m extract run {table} --store {tmp_path / 's'}"
+        assert command == (
+            f"python -m extract run {table} --store {tmp_path / 's'} --layer last:avg"
+        )
 
     def test_the_folder_of_paths_is_named_where_it_is_another(self, table, tmp_path):
         (tmp_path / "tables").mkdir()

@@ -232,7 +232,8 @@ def test_the_table_of_predictions_has_every_label(tmp_path):
         (
             *("1", {"task": "regression", "label": "group"}),
             r"nothing in column 'group' to learn\. Give its items some: python -m extract run "
-            r"TABLE.csv --store \S+, the images' table with that column",
+            r"TABLE.csv --store \S+ --layer last:avg --layer 3:avg, the images' table with that "
+            r"column",
         ),
         ("1", {"task": "ranking"}, "task is one of classification, multilabel, regression"),
         ("1", {"label": ["label", "split"]}, "One head learns one column of classes"),
