@@ -183,6 +183,16 @@ def test_places_that_make_no_sense_are_refused(digits, mixed, tmp_path):
         predict(digits, mixed, tmp_path / "no" / "such" / "out.csv")
 
 
+def test_a_store_and_a_model_are_no_images(digits, tmp_path):
+    """A store has pictures among its probes, and a model files that would be bad images."""
+    store = digits.path.with_suffix(".features")
+    with pytest.raises(InputError, match=r"digits.features is a store, no folder of images"):
+        predict(digits, store, tmp_path / "out.csv")
+    with pytest.raises(InputError, match=r"digits.head is a model, .* heads predict .*head IMAGES"):
+        predict(digits, digits.path, tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("text", ["path,label\na.png,mine\n", "\0", "prices"])
 def test_a_table_of_somebody_else_is_left_alone_and_one_of_ours_replaced(
     digits, mixed, tmp_path, text
