@@ -181,6 +181,8 @@ def test_places_that_make_no_sense_are_refused(digits, mixed, tmp_path):
         predict(digits, mixed, tmp_path / "empty")
     with pytest.raises(ModelError, match=r"cannot be written: No such file .* Give --out"):
         predict(digits, mixed, tmp_path / "no" / "such" / "out.csv")
+    with pytest.raises(ModelError, match=r"cannot be written: File name too long. Give --out"):
+        predict(digits, mixed, tmp_path / f"{'p' * 250}.csv")  # nor can its scratch be removed
 
 
 def test_a_store_and_a_model_are_no_images(digits, tmp_path):
