@@ -94,6 +94,8 @@ def _show_verdict(
         screen.say(f"{name}: {problem}")
     for note in verdict.notes:
         screen.say(f"Note: {note}")
+    from extract.store.reader import UNSEALED
+
     speed = verdict.checks / seconds
     what = {"full": "shards", "images": "images", "recompute": "images"}.get(mode)
     rate = f"{console.size(verdict.bytes / seconds)}/s" if what else f"{speed:,.0f} checks/s"
@@ -105,6 +107,8 @@ def _show_verdict(
     screen.say(f"Covered: {covers}.")
     if verdict.problems and mode in ("quick", "full"):
         screen.next("extract", "repair", store)
+    elif verdict.unsealed:
+        screen.say(f"{store} {UNSEALED}")
     elif not verdict.problems:
         whole = mode == "full"
         screen.say(f"{'Everything' if whole else 'What was looked at'} is as it was sealed.")
@@ -116,6 +120,7 @@ def _show_verdict(
             "notes": verdict.notes,
             "checks": verdict.checks,
             "bytes": verdict.bytes,
+            "unsealed": verdict.unsealed,
             "seconds": round(seconds, 3),
         }
     )

@@ -16,7 +16,7 @@ from extract.recipe import differences
 from extract.rewriting import places_of
 from extract.store.commits import HAS_FEATURES, Commits
 from extract.store.files import read_errors
-from extract.store.reader import Snapshot, Store
+from extract.store.reader import Snapshot, Store, split_snapshot
 from extract.store.snapshot_records import SnapshotColumn
 
 LABELLING = ("label", "split", "group")
@@ -92,12 +92,9 @@ def diff(a: str | Path, b: str | Path, tolerance: float = 0.0) -> Difference:
 
 def open_named(text: str | Path) -> tuple[Store, Snapshot]:
     """Open "photos.features" or "photos.features@3"."""
-    path, at, number = str(text).rpartition("@")
-    if at and number.isdigit() and not Path(text).exists():
-        store = Store.at(path)
-        return store, store.open(int(number))
-    store = Store.at(text)
-    return store, store.open()
+    path, number = split_snapshot(text)
+    store = Store.at(path)
+    return store, store.open(number)
 
 
 def _compare_items(one: Snapshot, other: Snapshot, found: Difference) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ import pyarrow.parquet as pq
 from extract.errors import InputError, StoreWriteError
 from extract.export_marks import BESIDE, ITEM_FIELDS, MARK, is_export
 from extract.notebook import Shown
+from extract.published import published
 from extract.recipe import Column
 from extract.splits import SPLITS
 from extract.store.files import Files, LocalFiles
@@ -88,19 +88,14 @@ def export(path: str | Path, out: str | Path, column: str | None = None) -> Expo
         items=snapshot.items.num_rows,
         rows=sum(ref.rows for ref in snapshot.record.columns[0].refs),
     )
-    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
-        WRITERS[out.suffix](store, snapshot, wanted, scratch, done)
-        _write_beside(snapshot, out)
-        if out.is_dir():
-            shutil.rmtree(out)
-        os.replace(scratch, out)
+        with published(out) as scratch:
+            WRITERS[out.suffix](store, snapshot, wanted, scratch, done)
+            _write_beside(snapshot, out)
+            if out.is_dir():
+                shutil.rmtree(out)
     except OSError as error:
         raise StoreWriteError(f"Cannot write {out}: {error.strerror or error}") from error
-    finally:
-        if scratch.is_dir():
-            shutil.rmtree(scratch)
-        scratch.unlink(missing_ok=True)
     return done
 
 

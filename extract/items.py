@@ -9,12 +9,13 @@ Nothing is opened here; an item is a name, a size and a time. Items are sorted b
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from extract.errors import InputError
 from extract.splits import split_of_folder
@@ -32,6 +33,21 @@ NOT_ITEMS = frozenset(
 
 FILES = frozenset({".csv", ".parquet", ".npz", ".npy", ".zip", ".tar"})
 """Kinds of files that hold or name images, in lower case."""
+RECORDS = ("store.json", "model.json")
+"""Sealed records that say what a folder of ours is, by their kind."""
+_RECORD_BYTES = 1 << 24
+"""A larger file of such a name is somebody else's."""
+_MODEL = (
+    "is a model, no folder of images. IMAGES is a folder such as photos/cats/1.jpg. To label "
+    "images with the model: python -m heads predict {0} IMAGES"
+)
+NO_IMAGES = {
+    "store": "is a store, no folder of images. IMAGES is a folder such as photos/cats/1.jpg. To "
+    "see what the store holds: python -m extract info {0}",
+    "model": _MODEL,
+    "finetuned": _MODEL,
+}
+"""Kind of such a record → why its folder is not one of images."""
 SCHEMES = frozenset({"tfds", "hf"})
 """Words before the colon of a data set's name, such as tfds:mnist."""
 
@@ -115,7 +131,8 @@ def list_folder(root: Path) -> Listing:
         root: The folder. Links are followed only where they stay inside it.
 
     Raises:
-        InputError: If there is no such folder, or nothing in it that could be an image.
+        InputError: If there is no such folder, it is a store or a model, or nothing in it could
+            be an image.
     """
     root = Path(root)
     if not root.is_dir():
@@ -124,6 +141,7 @@ def list_folder(root: Path) -> Listing:
             f"{root} {what}. IMAGES is a folder of images, such as photos/cats/1.jpg, or a "
             f".csv, .parquet, .npz, .npy, .zip or .tar file, or tfds:NAME or hf:NAME"
         )
+    _check_images(root)
     root = root.resolve()
     notes: list[str] = []
     folders, files = _top_level(root, notes)
@@ -149,7 +167,8 @@ def list_files(root: Path) -> Listing:
     """List every file below a folder, wherever it lies, or one file: items without labels.
 
     Raises:
-        InputError: If there is no such folder or file, or the folder holds no file.
+        InputError: If there is no such folder or file, or the folder is a store or a model, or
+            holds no file.
     """
     root, notes = Path(root), list[str]()
     if root.is_file():
@@ -158,11 +177,28 @@ def list_files(root: Path) -> Listing:
         return Listing(root.resolve().parent, (item,))
     if not root.is_dir():
         raise InputError(f"{root} does not exist. IMAGES is a folder of images, or one image")
+    _check_images(root)
     root = root.resolve()
     items = [_item(root, path, entry, None, None) for path, entry in _walk(root, "", notes)]
     if not items:
         raise InputError(f"{root} holds no files. IMAGES is a folder of images, or one image")
     return Listing(root, tuple(sorted(items, key=lambda item: item.path)), tuple(notes))
+
+
+def _check_images(folder: Path) -> None:
+    """Raise `InputError` for a store or a model, which hold pictures and files of their own."""
+    for record in map(folder.joinpath, RECORDS):
+        try:
+            kind = _kind_of(record) if record.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # somebody else's
+            continue
+        if isinstance(kind, str) and kind in NO_IMAGES:
+            raise InputError(f"{folder} {NO_IMAGES[kind].format(folder)}")
+
+
+def _kind_of(record: Path) -> Any:
+    with open(record, "rb") as file:
+        return json.loads(file.read(_RECORD_BYTES))["kind"]
 
 
 def is_hidden(name: str) -> bool:

@@ -184,7 +184,15 @@ def make_plan(
     request = _request(settings, asked)
     if cached(request, kind) is None:  # what is converted now serves the columns that go on too
         request = _request(settings, _with_old(asked, old))
-    prepared = _prepare(request, kind, reporter, keep)
+    try:
+        prepared = _prepare(request, kind, reporter, keep)
+    except BackboneError:  # perhaps the file is another one now, without the store's layers
+        if request.layers != asked:
+            plain = _prepare(_request(settings, asked), kind, reporter, keep)
+            _check_known(known, _recipe(settings, plain, kind), store)
+        raise
+    recipe = _recipe(settings, prepared, kind)
+    _check_known(known, recipe, store)  # only then the store's columns are of this graph
     wanted = _all_views(with_dtype(prepared.columns[: len(asked)], settings.dtype), settings)
     columns = list({c.canonical: c for c in [*old, *wanted]}.values())
     _check_augment(columns, store)
@@ -195,23 +203,17 @@ def make_plan(
         request = _request(settings, tuple(named))
         prepared = _prepare(request, kind, reporter, keep)
     shapes = {(c.operation, c.pooling): shape for c, shape in prepared.columns}
-    plan = Plan(
+    return Plan(
         settings=settings,
         request=request,
         prepared=prepared,
         kind=kind,
-        recipe=_recipe(settings, prepared, kind),
+        recipe=recipe,
         columns=tuple(columns),
         row_shapes=tuple(shapes[c.operation, c.pooling] for c in columns),
         format=settings.format or known.format,
         stored_signature=known.head.signature if known.head else None,
     )
-    if known.head is not None:
-        check_recipe(known.head.recipe, plan.recipe, store)
-    for commit in known.commits.values():
-        if commit.recipe_key != plan.recipe.key:
-            raise StaleStoreError(store, "recipe_key", commit.recipe_key, plan.recipe.key)
-    return plan
 
 
 def _check_backbone(settings: Settings, known: Known, store: str) -> None:
@@ -225,6 +227,15 @@ def _check_backbone(settings: Settings, known: Known, store: str) -> None:
     named = OWN not in (settings.spec.weights, stored.get("weights"))  # files may move
     if named and stored.get("name") not in (None, settings.spec.name):
         raise StaleStoreError(store, "backbone", stored["name"], settings.spec.name)
+
+
+def _check_known(known: Known, recipe: Recipe, store: str) -> None:
+    """Raise `StaleStoreError` if what the store holds was made with another recipe."""
+    if known.head is not None:
+        check_recipe(known.head.recipe, recipe, store)
+    for commit in known.commits.values():
+        if commit.recipe_key != recipe.key:
+            raise StaleStoreError(store, "recipe_key", commit.recipe_key, recipe.key)
 
 
 def check_recipe(stored: Recipe, wanted: Recipe, store: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from extract.errors import ImageError, InputError, StoreWriteError
 from extract.items import Item, Listing
 from extract.places import beside
 from extract.plan import default_store
+from extract.published import published
 from extract.reading import read
 from extract.recipe import PixelPolicy
 from extract.sources import list_images
@@ -201,11 +201,8 @@ def _write(out: Path, figure: Figure) -> None:
     with warnings.catch_warnings():  # a letter that the font lacks is drawn as a box
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(sink, format="png", dpi=110)
-    scratch = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
-        scratch.write_bytes(sink.getvalue())
-        os.replace(scratch, out)
+        with published(out) as scratch:
+            scratch.write_bytes(sink.getvalue())
     except OSError as error:
         raise StoreWriteError(f"Cannot write {out}: {error.strerror or error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)

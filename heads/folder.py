@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from extract.published import published
 from extract.store.files import LocalFiles
 
 
@@ -49,14 +50,11 @@ def publish_file(path: Path, data: bytes) -> None:
         OSError: If the disk refuses; `path` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    disk, scratch = LocalFiles(path.parent), f".{path.name}.{secrets.token_hex(4)}"
-    try:
-        disk.write_new(scratch, data)
-        disk.fsync(scratch)
-        os.replace(path.parent / scratch, path)
-        disk.fsync("")
-    finally:
-        (path.parent / scratch).unlink(missing_ok=True)
+    disk = LocalFiles(path.parent)
+    with published(path) as scratch:
+        disk.write_new(scratch.name, data)
+        disk.fsync(scratch.name)
+    disk.fsync("")
 
 
 def _replace(scratch: Path, path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.published import published
 from heads.errors import ModelError
 
 if TYPE_CHECKING:
@@ -59,13 +58,10 @@ def plot_few_shot(curve: FewShot, path: Path) -> None:
 
 
 def _save(figure: object, path: Path) -> None:
-    scratch = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
-        figure.savefig(scratch, format=path.suffix[1:].lower(), dpi=150)  # type: ignore[attr-defined]
-        os.replace(scratch, path)
+        with published(path) as scratch:
+            figure.savefig(scratch, format=path.suffix[1:].lower(), dpi=150)  # type: ignore[attr-defined]
     except OSError as error:
         raise ModelError(
             f"{path} cannot be written: {error.strerror or error}. Give another --out"
         ) from error
-    finally:
-        scratch.unlink(missing_ok=True)

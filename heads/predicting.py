@@ -8,7 +8,6 @@ once that is there.
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from extract.places import bucket_url, local_path
 from extract.prepare import prepare
 from extract.prepared import Prepared, Request, cached
 from extract.progress import Reporter, Silent, Ticker
+from extract.published import published
 from extract.reading import read
 from extract.recipe import LayerRequest
 from extract.sources import list_images
@@ -299,8 +299,7 @@ def _published(path: Path) -> Iterator[IO[str]]:
         raise ModelError(f"{path} is a folder. Give --out a file such as predictions.csv")
     if not is_replaceable(path):
         raise ModelError(f"{path} is something else than predictions. Give another --out")
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
+    with published(path) as scratch:
         try:
             scratch.touch(exist_ok=False)
         except OSError as error:
@@ -312,6 +311,3 @@ def _published(path: Path) -> Iterator[IO[str]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from extract.store.loading import TorchRows
 
 Bad = Literal["drop", "keep", "error"]
+UNSEALED = (
+    "has no sealed snapshot yet: its first run did not finish. Run the same command again: it "
+    "resumes"
+)
 READ_AHEAD = 32 << 20
 """Bytes of rows that are read at once where batches are smaller: in file order, so fewer reads."""
 
@@ -354,6 +358,19 @@ class Store:
 
         return cls(ObjectFiles.at(url), url)
 
+    def missing(self) -> StoreError:
+        """Return the error that tells that no store is here."""
+        whole, number = split_snapshot(self.path)
+        if number is not None and header.NAME in Store.at(whole).files.top():
+            return StoreError(
+                f"{self.path} names a snapshot of {whole}, and only python -m extract diff A B "
+                f"takes one. Give {whole}"
+            )
+        return StoreError(
+            f"{self.path} is not a store: it has no {header.NAME}. To make one: "
+            f"python -m extract run IMAGES --store {self.path}"
+        )
+
     def open(self, number: int | None = None) -> Snapshot:
         """Return a snapshot, the newest where no number is given."""
         with read_errors(self.path):
@@ -362,10 +379,7 @@ class Store:
     def _open(self, number: int | None) -> Snapshot:
         head = header.read(self.files)
         if head is None:
-            raise StoreError(
-                f"{self.path} is not a store: it has no store.json. To make one: "
-                f"python -m extract run IMAGES --store {self.path}"
-            )
+            raise self.missing()
         numbers = self.snapshots.numbers()
         if number is None and (lost := self.snapshots.lost()) is not None:
             raise DamagedStoreError(
@@ -373,10 +387,7 @@ class Store:
                 f"place. Type: python -m extract repair {self.path}"
             )
         if not numbers:
-            raise StoreError(
-                f"{self.path} has no sealed snapshot yet: its first run did not finish. Run the "
-                f"same command again: it resumes"
-            )
+            raise StoreError(f"{self.path} {UNSEALED}")
         if number is not None and number not in numbers:
             have = ", ".join(map(str, numbers))
             raise StoreError(f"{self.path} has no snapshot {number}. It has: {have}")
@@ -385,6 +396,14 @@ class Store:
             raise DamagedStoreError(f"{self.path}: store.json and the snapshot do not fit")
         self.snapshots.check_present(record)
         return Snapshot(self.path, self.shards, head, record, self.snapshots.items(record))
+
+
+def split_snapshot(place: str | Path) -> tuple[str, int | None]:
+    """Return ("photos.features", 3) for "photos.features@3"; None where it names no snapshot."""
+    path, _, number = str(place).rpartition("@")
+    if path and number.isdigit() and not Path(place).exists():
+        return path, int(number)
+    return str(place), None
 
 
 def open_store(path: str | Path, snapshot: int | None = None) -> Snapshot:

@@ -52,6 +52,8 @@ class Verdict(Shown):
     checks: int = 0
     bytes: int = 0
     """Bytes of shards that were read and hashed."""
+    unsealed: bool = False
+    """Whether there is no snapshot yet: the first run did not finish."""
 
     @property
     def is_sound(self) -> bool:
@@ -87,7 +89,7 @@ def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool)
     head = _checked(verdict, header.NAME, lambda: header.read(store.files))
     if head is None and header.NAME not in verdict.problems:
         if not Commits(store.files).digests():
-            raise StoreError(f"{path} is not a store: it has no {header.NAME}")
+            raise store.missing()
         verdict.problems[header.NAME] = "is missing; the next run writes it again"
     good = _verify_commits(store, verdict, progress, quick)
     strangers = [d for d, c in good.items() if head is not None and c.recipe_key != head.recipe.key]
@@ -99,10 +101,12 @@ def _verify(path: str | Path, progress: Callable[[int, int], None], quick: bool)
     for digest in strangers:
         verdict.problems[commits.name_of(digest)] = "belongs to another recipe"
     made = _newest_refs(store)
-    for number in store.snapshots.numbers():
+    numbers = store.snapshots.numbers()
+    for number in numbers:
         _verify_snapshot(store, verdict, number, good, made, quick)
     if (lost := store.snapshots.lost()) is not None:
         verdict.problems[record_name(lost)] = "was set aside, and no run has taken its place"
+    verdict.unsealed = not numbers and lost is None
     _verify_copy(store, verdict)
     for name in foreign(store):
         verdict.problems[name] = "is foreign: no file of a store has this name"

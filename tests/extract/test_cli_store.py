@@ -36,6 +36,40 @@ def test_verify_says_what_it_covers(cli, store, option, covers):
     assert out.splitlines()[-1] == f"{what} is as it was sealed."
 
 
+@pytest.mark.parametrize("option", ["--quick", "--full"])
+def test_verify_says_that_nothing_was_sealed_yet(cli, photos, monkeypatch, option):
+    """A first run that was stopped leaves a store that is sound, and of which nothing is sealed."""
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("extract.pipeline.Extraction._tick", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract.run(photos, backbone="digits")
+    status, out, _ = cli("verify", f"{photos}.features", option)
+
+    assert status == 0
+    assert "as it was sealed" not in out
+    assert out.splitlines()[-1] == (
+        f"{photos}.features has no sealed snapshot yet: its first run did not finish. Run the same "
+        f"command again: it resumes"
+    )
+    assert json.loads(cli("verify", f"{photos}.features", option, "--json")[1])["unsealed"]
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "repair", "gc", "split"])
+def test_a_snapshot_where_a_store_is_expected_is_told_of(cli, store, command):
+    """Only diff takes STORE@N; the others look at the newest, or at all of them."""
+    status, _, err = cli(command, f"{store}@1")
+
+    assert (status, err) == (
+        1,
+        f"Error: {store}@1 names a snapshot of {store}, and only python -m extract diff A B takes "
+        f"one. Give {store}\n",
+    )
+    assert "is not a store: it has no store.json" in cli("info", f"{store}s@1")[2]
+
+
 def test_verify_takes_one_mode(cli, store):
     status, _, err = cli("verify", store, "--quick", "--images")
 

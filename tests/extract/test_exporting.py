@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 import extract
-from extract.errors import DamagedStoreError, InputError
+from extract.errors import DamagedStoreError, InputError, StoreWriteError
 from extract.exporting import export
 from tests.helpers import tree
 
@@ -156,6 +156,11 @@ class TestPlace:
         with pytest.raises(DamagedStoreError, match="was altered"):
             export(store, tmp_path / name, "last:avg")
         assert tree(tmp_path) == before
+
+    def test_a_name_that_the_disk_refuses_is_one_line(self, store, tmp_path, name):
+        """The disk refuses to remove what it refused to write; as one that is read-only does."""
+        with pytest.raises(StoreWriteError, match=r"Cannot write .*File name too long"):
+            export(store, tmp_path / f"{'p' * 240}{name}", "last:avg")
 
 
 @pytest.mark.parametrize("name", ["out.h5", "out.npz", "out.parquet", "out.npy"])

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+import extract
 from extract.errors import InputError
-from extract.items import list_folder
+from extract.items import list_files, list_folder
 
 
 def make(root, *paths):
@@ -93,6 +94,29 @@ def test_a_store_among_the_folders_is_no_class(tmp_path):
     make(tmp_path, "cats/1.jpg", "old.features/store.json")
 
     assert listed(tmp_path) == [("cats/1.jpg", "cats", None)]
+
+
+@pytest.mark.parametrize("command", [["run"], ["run", "--plan"], ["preview"]])
+def test_a_store_is_no_folder_of_images(cli, photos, fake_backbone, command):
+    """Its probes are pictures, and features of these are of no use to anybody."""
+    store = extract.run(photos, backbone="digits").store
+    before = sorted(photos.parent.iterdir())
+    status, _, err = cli(command[0], store, *command[1:])
+
+    assert (status, err) == (
+        1,
+        f"Error: {store} is a store, no folder of images. IMAGES is a folder such as "
+        f"photos/cats/1.jpg. To see what the store holds: python -m extract info {store}\n",
+    )
+    assert sorted(photos.parent.iterdir()) == before
+
+
+def test_a_folder_of_images_may_hold_other_files_of_these_names(tmp_path):
+    make(tmp_path, "cats/1.jpg", "store.json", "model.json")
+    (tmp_path / "model.json").write_text('{"kind": ["model"]}')
+
+    assert [item.path for item in list_folder(tmp_path).items] == ["cats/1.jpg"]
+    assert len(list_files(tmp_path).items) == 3
 
 
 def test_items_carry_size_and_time(tmp_path):

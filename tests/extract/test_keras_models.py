@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+import extract
 from extract.backbones import BackboneSpec
-from extract.errors import BackboneError
+from extract.errors import BackboneError, StaleStoreError
 from extract.identity import graph_digest, weights_digest
 from extract.keras_graph import build, feature_model, resolve
 from extract.keras_models import load_keras
@@ -121,3 +122,32 @@ def test_a_file_that_moved_is_given_as_the_weights(tmp_path):
     locators = {"name": "/old.keras", "arguments": {}, "weights": "own", "preprocessing": "tf"}
     moved = BackboneSpec.located_at(locators, str(tmp_path / "new.keras"))
     assert moved.locators == {**locators, "name": str(tmp_path / "new.keras")}
+
+
+@pytest.mark.parametrize("last", ["last", "other"], ids=["a deeper model", "no such layer"])
+@pytest.mark.parametrize(
+    ("size", "field"),
+    [(16, "graph_digest="), (24, "pixels.image_size=16, but this run asks for 24")],
+)
+def test_another_model_in_the_place_of_the_first_is_a_stale_store(
+    photos, tmp_path, last, size, field
+):
+    """Also where the store's columns are of layers that the other model lacks."""
+    own = saved(small_model(), tmp_path / "own.keras")
+    extract.run(photos, backbone=own, preprocessing="none")
+    image = keras.Input((size, size, 3))
+    x = image
+    for _ in range(5):
+        x = keras.layers.Conv2D(3, 1)(x)
+    saved(keras.Model(image, keras.layers.Conv2D(5, 3, name=last)(x)), own)
+
+    for options in ({}, {"image_size": size}, {"layers": [last]}):
+        with pytest.raises(StaleStoreError, match=field):
+            extract.run(photos, backbone=own, preprocessing="none", **options)
+
+
+def test_a_layer_that_the_stores_own_model_lacks_is_named(photos, tmp_path):
+    own = saved(small_model(), tmp_path / "own.keras")
+    extract.run(photos, backbone=own, preprocessing="none")
+    with pytest.raises(BackboneError, match="own.keras has no layer 'lost'"):
+        extract.run(photos, backbone=own, preprocessing="none", layers=["lost"])

@@ -6,7 +6,7 @@ import pytest
 
 from extract import pixels
 from extract.augment import Augmentation
-from extract.errors import InputError
+from extract.errors import InputError, StoreWriteError
 from extract.preview import ACROSS, preview
 from extract.reading import image_key
 from extract.recipe import PixelPolicy
@@ -94,6 +94,12 @@ def test_what_cannot_be_is_one_line(photos, tmp_path, options, message):
     options = {key: tmp_path / v if key == "out" else v for key, v in options.items()}
     with pytest.raises(InputError, match=message):
         preview(photos, **options)
+
+
+def test_a_name_that_the_disk_refuses_is_one_line(photos, tmp_path):
+    """The disk refuses to remove what it refused to write; as one that is read-only does."""
+    with pytest.raises(StoreWriteError, match=r"Cannot write .*pp.png: File name too long"):
+        preview(photos, tmp_path / f"{'p' * 250}.png")
 
 
 def test_no_readable_image_is_one_line(tmp_path):

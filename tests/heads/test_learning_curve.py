@@ -87,9 +87,10 @@ def test_the_verdict_says_what_its_interval_allows(gain, half, words):
     assert re.search(f"{words}[^:]*$", verdict(points, [5, 10]))
 
 
-def test_a_plot_that_cannot_be_written(painted, tmp_path):
+@pytest.mark.parametrize("name", ["no/c.png", f"{'c' * 250}.png"])
+def test_a_plot_that_cannot_be_written(painted, tmp_path, name):
     with pytest.raises(ModelError, match="cannot be written"):
-        heads.few_shot(painted, tmp_path / "no" / "c.png", columns=["last"], shots=[1, 2], draws=2)
+        heads.few_shot(painted, tmp_path / name, columns=["last"], shots=[1, 2], draws=2)
 
 
 def test_the_command_prints_the_table_and_writes_the_plot(cli, painted):

@@ -181,6 +181,18 @@ def test_places_that_make_no_sense_are_refused(digits, mixed, tmp_path):
         predict(digits, mixed, tmp_path / "empty")
     with pytest.raises(ModelError, match=r"cannot be written: No such file .* Give --out"):
         predict(digits, mixed, tmp_path / "no" / "such" / "out.csv")
+    with pytest.raises(ModelError, match=r"cannot be written: File name too long. Give --out"):
+        predict(digits, mixed, tmp_path / f"{'p' * 250}.csv")  # nor can its scratch be removed
+
+
+def test_a_store_and_a_model_are_no_images(digits, tmp_path):
+    """A store has pictures among its probes, and a model files that would be bad images."""
+    store = digits.path.with_suffix(".features")
+    with pytest.raises(InputError, match=r"digits.features is a store, no folder of images"):
+        predict(digits, store, tmp_path / "out.csv")
+    with pytest.raises(InputError, match=r"digits.head is a model, .* heads predict .*head IMAGES"):
+        predict(digits, digits.path, tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["path,label\na.png,mine\n", "\0", "prices"])
