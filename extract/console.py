@@ -46,7 +46,8 @@ def run_app(app: typer.Typer, prog: str, stopped: str = RESUMES) -> None:
     try:
         status = app(prog_name=prog, standalone_mode=False)
     except ClickException as error:
-        print(f"Error: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
+        if message := error.format_message():  # type: ignore[attr-defined]  # none after a help
+            print(f"Error: {message}", file=sys.stderr)
         raise SystemExit(USAGE) from None
     except HeadstartError as error:
         print(f"Error: {' '.join(str(error).split())}", file=sys.stderr)

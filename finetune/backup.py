@@ -5,17 +5,23 @@ Keras copies what is there, then writes weights, then metadata; a kill may cut a
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from finetune.errors import FinetuneError
 
 BACKUP = "backup"
+HDF5_GROUPS = 8192
+"""Bytes beside the values, for each variable, that HDF5 takes at most for groups and names."""
 WEIGHTS, METADATA = "latest.weights.h5", "training_metadata.json"
 
 
@@ -42,6 +48,35 @@ class Backup(keras.callbacks.BackupAndRestore):
                     f"run begins anew"
                 ) from error
             super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keep the state after an epoch.
+
+        Raises:
+            OSError: If the disk has no room for it.
+        """
+        if not (self._place / f"{WEIGHTS}.bkp").exists():  # later states take the place of two
+            variables = [*self.model.variables, *self.model.optimizer.variables]
+            values = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
+            _find_room(self._place, values + HDF5_GROUPS * len(variables))
+        super().on_epoch_end(epoch, logs)
+
+
+def _find_room(folder: Path, size: int) -> None:
+    """Raise `OSError` where so many bytes do not fit on the disk.
+
+    HDF5 that meets a full disk prints a traceback for each group that it cannot close, and ends
+    the process with a segmentation fault.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS and Windows
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # it cannot be asked for here
+                raise
 
 
 def _mend(place: Path) -> None:

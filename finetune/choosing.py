@@ -64,9 +64,10 @@ def decide(cut: Cut, costs: Costs, epochs: int, kept: bool) -> Choice:
     assert costs.suffix is not None
     full = epochs * (costs.prefix + costs.suffix)
     suffix = (0.0 if kept else costs.prefix) + epochs * (costs.suffix + costs.read)
+    trained = "1 epoch takes" if epochs == 1 else f"{epochs} epochs take"
     facts = (
         f"an epoch is {costs.speedup:.1f} x faster on activations kept at {cut.name}, and "
-        f"{epochs} epochs take {1000 * suffix:.1f} ms per image with extraction, "
+        f"{trained} {1000 * suffix:.1f} ms per image with extraction, "
         f"{1000 * full:.1f} ms without"
     )
     return Choice("suffix", facts, cut) if suffix < full else Choice("full", facts)

@@ -22,6 +22,7 @@ from finetune.options import Options
 from finetune.quiet import quiet_keras
 from finetune.rows import beside, open_features
 from heads.model import Model, load
+from heads.opening import check_no_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ def plan(
     """
     reporter = Silent() if reporter is None else reporter
     wanted = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
+    check_no_model(store)  # whose head would be looked for as photos.head.head
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
     with naming_memory(batch_size):
         return _planned(store, model, wanted, batch_size, weights, reporter)

@@ -12,11 +12,12 @@ import numpy as np
 from extract import places
 from finetune.errors import FinetuneError
 from finetune.origins import check_origin, fit_command
-from heads.data import Source, check_classes, opened_snapshot
+from heads.data import Source, check_classes
 from heads.evaluation import open_for
 from heads.imaging import images_root, read_known
 from heads.labels import check_labels
 from heads.model import Model
+from heads.opening import opened_snapshot
 
 
 @dataclass(frozen=True, eq=False)

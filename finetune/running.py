@@ -19,6 +19,7 @@ import numpy as np
 from extract import places
 from extract.progress import Reporter, Silent
 from extract.recipe import digest_json
+from extract.store.files import disk_errors
 from finetune import freezing
 from finetune.choosing import Choice, choose
 from finetune.errors import FinetuneError, TrainingError
@@ -34,6 +35,7 @@ from finetune.quiet import quiet_keras
 from finetune.rows import beside, open_rows
 from finetune.writing import publish, tuned_model
 from heads.model import Model, check_place, load
+from heads.opening import check_no_model
 from heads.optimizers import optimizer_name
 
 if TYPE_CHECKING:
@@ -147,6 +149,7 @@ def run(
     if settings.tensorboard is not None:
         check_tensorboard()
     texts = list(dict.fromkeys(wanted or [settings.unfreeze]))
+    check_no_model(store)  # whose head would be looked for as photos.head.head
     model = head if isinstance(head, Model) else load(head or beside(store, ".head"))
     target = Path(out) if out is not None else beside(store, ".tuned")
     check_place(target)
@@ -236,7 +239,8 @@ class _Session:
         self.reporter.note(f"Mode {choice.mode}: {choice.why}")
         feed = self.feeds.feed(choice)
         folder = self._folder(plan, choice.mode, options)
-        trained = train(self.network, plan, options, feed, folder, self.reporter, self.on_step)
+        with disk_errors("what training keeps", "--out"):
+            trained = train(self.network, plan, options, feed, folder, self.reporter, self.on_step)
         error = self.feeds.check_joined(choice)
         return self._judged(plan, choice, trained, error)
 
@@ -320,9 +324,10 @@ class _Session:
         history = best.trained.guard.history
         model = tuned_model(self.network, self.source, train, validation, history, settings)
         before = {"val_accuracy": best.head.accuracy, "val_loss": best.head.loss}
-        return publish(
-            self.network, model, self.target, self.validation, validation, before, self.weights
-        )
+        with disk_errors("the model", "--out"):
+            return publish(
+                self.network, model, self.target, self.validation, validation, before, self.weights
+            )
 
 
 def _fingerprint(model: Model, items: str, plan: FreezePlan, mode: str, options: Options) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from extract.places import beside
 from extract.splits import SPLITS
-from extract.store.reader import Snapshot, open_store
+from extract.store.reader import Snapshot
 from heads.album import Album
 from heads.audit_table import csv_bytes, is_table
 from heads.auditing import KINDS, SMALL, Audit, audit
@@ -20,6 +20,7 @@ from heads.duplicates import SIMILARITY
 from heads.errors import HeadError
 from heads.evaluation_tables import Table
 from heads.folder import publish_file
+from heads.opening import opened_snapshot
 from heads.page import beginning, check_place, write_page
 
 SHOWN = 48
@@ -80,7 +81,7 @@ def write_audit(
     table = out.with_suffix(".csv")
     check_place(out, "audit")
     _check_table(table)
-    snapshot = open_store(store)
+    snapshot = opened_snapshot(store)
     found = audit(snapshot, columns=columns, label=label, similarity=similarity, seed=seed)
     album = Album(snapshot, None if images is None else str(images))
     try:

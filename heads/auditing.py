@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from extract.splits import SPLITS
-from extract.store.reader import Data, Snapshot, open_store
+from extract.store.reader import Data, Snapshot
 from heads.data import chosen_columns, side_by_side
 from heads.duplicates import SIMILARITY, near_pairs
 from heads.errors import HeadError
 from heads.label_errors import Doubts, doubt, out_of_fold
 from heads.novelty import distances, moments
+from heads.opening import opened_snapshot
 from heads.shift import FEWEST, Shift, shift
 from heads.targets import Target, class_target, no_classes, texts
 
@@ -131,7 +132,7 @@ def audit(
     """
     if not 0 < similarity <= 1:
         raise HeadError(f"--similarity is above 0 and at most 1. Received: {similarity}")
-    snapshot = store if isinstance(store, Snapshot) else open_store(store)
+    snapshot = opened_snapshot(store)
     learned = class_target(snapshot.items, label, snapshot.path)
     data = side_by_side(
         [snapshot.load(None, column.name) for column in chosen_columns(snapshot, columns)]

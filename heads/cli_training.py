@@ -288,12 +288,22 @@ def model_facts(model: Model) -> dict[str, Any]:
     }
 
 
+THINGS = {
+    "classification": ("class", "classes"),
+    "multilabel": ("label", "labels"),
+    "regression": ("number", "numbers"),
+}
+"""What a task learns, one and many."""
+
+
 def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> None:
     """Print what a training came to, and the next command."""
     chosen = ", ".join(f"{k}={v:.4g}" for k, v in model.estimator["chosen"].items())
     name = model.estimator["name"] + (f" with {chosen}" if chosen else "")
-    things = {"multilabel": "labels", "regression": "numbers"}.get(model.task, "classes")
-    screen.say(f"{model.path}: {name}, {len(model.classes)} {things}, {model.width:,} features")
+    one, many = THINGS[model.task]
+    learned = f"1 {one}" if len(model.classes) == 1 else f"{len(model.classes)} {many}"
+    features = "1 feature" if model.width == 1 else f"{model.width:,} features"
+    screen.say(f"{model.path}: {name}, {learned}, {features}")
     measures = list(dict.fromkeys(key for row in model.metrics.values() for key in row))
     measures.remove("rows")
     screen.table(

@@ -203,7 +203,7 @@ def open_source(
         HeadError: If nothing in it has a label.
         InputError: If there is no such column.
     """
-    opened = opened_snapshot(store, snapshot)
+    opened = store if isinstance(store, Snapshot) else open_store(store, snapshot)
     if opened.record.part is not None:
         raise HeadError(opened.part_of_what)
     if target is None and not opened.classes:
@@ -213,11 +213,6 @@ def open_source(
             f"{run_command(opened.path, 'photos')}"
         )
     return Source(opened, chosen_columns(opened, columns), target)
-
-
-def opened_snapshot(store: str | Path | Snapshot, number: int | None = None) -> Snapshot:
-    """Return an open snapshot as it is, and open a store's folder."""
-    return store if isinstance(store, Snapshot) else open_store(store, number)
 
 
 def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ...]:

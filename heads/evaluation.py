@@ -16,11 +16,12 @@ import numpy as np
 from extract.places import bucket_url
 from extract.run_words import run_command
 from extract.store import header
-from extract.store.reader import Data, Snapshot, open_store
+from extract.store.reader import Data, Snapshot
 from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
 from heads.model import Model, load
+from heads.opening import opened_snapshot
 from heads.targets import target_of
 from heads.task_metrics import TaskReport, compare
 from heads.task_views import matched
@@ -95,9 +96,8 @@ def evaluate(
     """
     if not isinstance(model, Model):
         model = load(model)
-    if not isinstance(store, Snapshot):
-        store = open_store(store if store is not None else find_store(model), snapshot)
-    source = open_for(model, store)
+    opened = opened_snapshot(store if store is not None else find_store(model), snapshot)
+    source = open_for(model, opened)
     split = _default_split(source) if split is None else split
     source.check_split(split)
     if tta:
@@ -113,8 +113,8 @@ def evaluate(
     return Evaluation(
         report=report,
         model=None if model.path is None else str(model.path),
-        store=str(store.path),
-        snapshot=store.number,
+        store=opened.path,
+        snapshot=opened.number,
         split=split,
         left_out=left_out,
         notes=(*_notes(model, source, split, left_out), *_no_errors(report)),

@@ -24,13 +24,14 @@ from extract.progress import Reporter, Silent
 from extract.recipe import one_of
 from extract.store.reader import Bad, Data, Snapshot
 from heads.calibration import fit_temperature
-from heads.data import Source, check_classes, open_source, opened_snapshot
+from heads.data import Source, check_classes, open_source
 from heads.errors import HeadError
 from heads.estimators import class_of
 from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty
+from heads.opening import opened_snapshot
 from heads.scoring import Scorer, softmax
 from heads.targets import TASKS, target_of
 from heads.tasks import train_task

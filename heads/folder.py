@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def publish_folder(path: Path, files: Mapping[str, bytes]) -> None:
         LocalFiles(path.parent).fsync("")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def try_place(path: Path) -> None:
+    """Make a folder where one of this path would be made first, and remove it again.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    os.rmdir(tempfile.mkdtemp(prefix=f".{path.name[:16]}.", dir=nearest))
 
 
 def publish_file(path: Path, data: bytes) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 
 from extract.progress import Reporter, Silent
 from extract.store.reader import Snapshot
-from heads.data import Source, check_classes, check_validation, open_source, opened_snapshot
+from heads.data import Source, check_classes, check_validation, open_source
 from heads.errors import HeadError
+from heads.opening import opened_snapshot
 from heads.targets import class_target
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)

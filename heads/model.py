@@ -39,11 +39,12 @@ from extract.errors import DamagedStoreError, StoreFormatError
 from extract.prepared import Request
 from extract.recipe import Column, LayerRequest, Preprocessing, Recipe, first_difference
 from extract.run_words import run_command
+from extract.store import header
 from extract.store.files import sha256
 from extract.store.reader import Snapshot
 from extract.store.records import seal, unseal
 from heads.errors import DamagedModelError, HeadError, ModelError, StaleModelError
-from heads.folder import publish_folder
+from heads.folder import publish_folder, try_place
 from heads.novelty import Novelty
 from heads.scoring import SCORERS, Scorer, answers
 
@@ -237,10 +238,7 @@ def save(model: Model, path: str | Path) -> Model:
     try:
         publish_folder(path, files)
     except OSError as error:
-        raise ModelError(
-            f"The model cannot be written to {path}: {error.strerror or error}. Give --out a "
-            f"folder that can be written"
-        ) from error
+        raise _cannot_write(path, error) from error
     return replace(model, path=path, attachments={n: path / n for n in model.attachments})
 
 
@@ -264,6 +262,11 @@ def load(path: str | Path) -> Model:
                 f"{path} holds models, one for each column of labels. Give one of "
                 f"{', '.join(inside)}"
             )
+        if (path / header.NAME).is_file():
+            raise ModelError(
+                f"{path} is a store, where a model would stand. To train one on it: "
+                f"python -m heads fit {path}"
+            )
         raise ModelError(
             f"{path} is not a model: it has no {RECORD}. To make one: python -m heads fit STORE "
             f"--out {path}"
@@ -286,9 +289,20 @@ def load(path: str | Path) -> Model:
 
 
 def check_place(path: Path) -> None:
-    """Raise `ModelError` if something else than a model has this path."""
-    if path.exists() and not (path / RECORD).is_file() and not _is_empty_folder(path):
-        raise ModelError(f"{path} is something else than a model. Give another --out")
+    """Raise `ModelError` if something else than a model has this path, or the disk refuses it."""
+    try:
+        if path.exists() and not (path / RECORD).is_file() and not _is_empty_folder(path):
+            raise ModelError(f"{path} is something else than a model. Give another --out")
+        try_place(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"The model cannot be written to {path}: {error.strerror or error}. Give --out a folder "
+        f"that can be written"
+    )
 
 
 def beside(path: Path, suffix: str) -> Path:

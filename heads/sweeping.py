@@ -30,7 +30,6 @@ from heads.data import (
     check_classes,
     check_validation,
     open_source,
-    opened_snapshot,
 )
 from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate
@@ -41,6 +40,7 @@ from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place
 from heads.neural_rows import scaling_of
+from heads.opening import opened_snapshot
 from heads.scoring import softmax
 from heads.select import class_weights
 from heads.targets import class_target

@@ -276,8 +276,13 @@ def _named(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disk_errors(what: str) -> Iterator[None]:
-    """Turn an `OSError` of the disk into one line that says what could not be written."""
+def disk_errors(what: str, option: str = "--store") -> Iterator[None]:
+    """Turn an `OSError` of the disk into one line that says what could not be written.
+
+    Args:
+        what: The words for it.
+        option: What names another folder.
+    """
     try:
         yield
     except StoreWriteError:
@@ -286,7 +291,7 @@ def disk_errors(what: str) -> Iterator[None]:
         cure = {
             errno.ENOSPC: "Free some space, then run the same command again: it resumes.",
             errno.EDQUOT: "Free some of your quota, then run the same command again: it resumes.",
-        }.get(error.errno or 0, "Give a folder that can be written with --store.")
+        }.get(error.errno or 0, f"Give a folder that can be written with {option}.")
         reason = error.strerror or str(error)
         name = f" ({error.filename})" if error.filename else ""
         raise StoreWriteError(f"Cannot write {what}: {reason}{name}. {cure}") from error

@@ -117,6 +117,13 @@ def test_a_wrong_command_ends_with_2_and_says_what_was_meant(cli, words, message
     assert err.count("\n") == 1
 
 
+def test_no_words_at_all_show_the_help_and_no_error(cli):
+    status, out, err = cli()
+
+    assert (status, err) == (2, "")
+    assert "Start here: python -m extract demo" in out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -26,9 +26,9 @@ def cut(network):
         # 3 epochs: 3 * (8 + 2) ms in full mode, 8 + 3 * (2 + 0) ms on kept activations
         ((0.008, 0.002, 0.0), 3, False, "suffix", "5.0 x faster .* 3 epochs take 14.0 .* 30.0 ms"),
         # One epoch on activations that must be extracted first saves nothing.
-        ((0.008, 0.002, 0.001), 1, False, "full", "1 epochs take 11.0 .* 10.0 ms"),
+        ((0.008, 0.002, 0.001), 1, False, "full", "1 epoch takes 11.0 .* 10.0 ms"),
         # They are there from another run.
-        ((0.008, 0.002, 0.001), 1, True, "suffix", "1 epochs take 3.0 .* 10.0 ms"),
+        ((0.008, 0.002, 0.001), 1, True, "suffix", "1 epoch takes 3.0 .* 10.0 ms"),
         # Reading costs more than computing.
         ((0.001, 0.002, 0.005), 9, True, "full", "0.4 x faster"),
     ],

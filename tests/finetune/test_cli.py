@@ -81,3 +81,29 @@ def test_errors_are_one_line(store, head, monkeypatch, capsys, words, message):
     assert last.startswith("Error: ")
     assert message in last
     assert "Decoding" not in err  # all that can be known is told before work begins
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_decoded(
+    store, head, monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "file").write_bytes(b"")
+    out = tmp_path / "file" / "x.tuned"
+    words = (store, "--head", head.path, "--out", out)
+    status, _, err = typed(monkeypatch, capsys, "run", *words)
+
+    assert status == 1
+    assert err == (
+        f"Error: The model cannot be written to {out}: Not a directory. Give --out a folder that "
+        f"can be written\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_model_in_the_place_of_a_store_is_one_line(store, head, monkeypatch, capsys, command):
+    status, out, err = typed(monkeypatch, capsys, command, head.path)
+
+    assert (status, out) == (1, "")
+    assert err == (
+        f"Error: {head.path} is a model, where a store would stand. Give the one that it was "
+        f"trained on: {store.resolve()}\n"
+    )

@@ -1,5 +1,6 @@
 """From a store and a head to a model that every command takes, never worse than the head."""
 
+import errno
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import finetune
 import heads
 from extract import identity, keras_graph
 from extract.backbone_files import OWN
+from extract.errors import StoreWriteError
 from finetune import feeds, training
 from finetune.errors import FinetuneError, TrainingError
 from finetune.network import open_network
@@ -195,6 +197,38 @@ def test_a_run_that_was_killed_goes_on_where_it_was(store, head, full, torn):
     np.testing.assert_allclose(again, full[1][first:], rtol=1e-5)
     assert found.validation_accuracy == full[0].validation_accuracy
     assert [row["epoch"] for row in load(out).history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("finetune.guard.os.fsync", "what training keeps"),
+        ("finetune.backup.os.posix_fallocate", "what training keeps"),
+        ("finetune.training.keras.Model.save_weights", "what training keeps"),
+        ("finetune.writing.curves.draw", "the model"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_the_same_command_resumes(
+    store, head, monkeypatch, written, what
+):
+    """The best weights, the state for a resume, or the model's files find no room."""
+    name = f"full-disk-{written.rpartition('.')[2]}.tuned"
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device", "there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(written, refuse, raising=False)  # not every system has posix_fallocate
+        with pytest.raises(StoreWriteError) as caught:
+            tune(store, head.path, name, mode="full")
+    losses = []
+    tune(store, head.path, name, mode="full", on_step=losses.append)
+
+    assert str(caught.value) == (
+        f"Cannot write {what}: No space left on device (there). Free some space, then run the same "
+        f"command again: it resumes."
+    )
+    assert len(losses) == (0 if what == "the model" else 2 * 3)
 
 
 @pytest.fixture(params=["loss", "validation loss"])

@@ -83,6 +83,34 @@ def test_a_split_that_does_not_exist_is_one_line(cli, model):
     assert "'holdout'. It has: train, validation, test" in err
 
 
+@pytest.mark.parametrize("command", ["fit", "sweep", "few-shot", "audit"])
+def test_a_model_in_the_place_of_a_store_is_one_line(cli, model, painted, command):
+    status, out, err = cli(command, model)
+
+    assert (status, out) == (1, "")
+    assert err == (
+        f"Error: {model} is a model, where a store would stand. Give the one that it was trained "
+        f"on: {painted.resolve()}\n"
+    )
+
+
+def test_a_model_in_the_place_of_its_store_is_no_store(cli, model):
+    status, _, err = cli("evaluate", model, model)
+
+    assert status == 1
+    assert f"{model} is a model, where a store would stand" in err
+
+
+def test_a_store_in_the_place_of_a_model_is_told_how_to_train_on_it(cli, painted):
+    status, out, err = cli("evaluate", painted)
+
+    assert (status, out) == (1, "")
+    assert err == (
+        f"Error: {painted} is a store, where a model would stand. To train one on it: "
+        f"python -m heads fit {painted}\n"
+    )
+
+
 def test_predict_with_the_demos_backbone(cli, tmp_path):
     import extract
     from extract.digits import write_pngs

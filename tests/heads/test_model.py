@@ -12,7 +12,7 @@ from extract.errors import StoreFormatError
 from extract.recipe import PixelPolicy
 from extract.store.records import seal
 from heads.errors import DamagedModelError, ModelError, StaleModelError
-from heads.model import RECORD, WEIGHTS, load, save
+from heads.model import RECORD, WEIGHTS, check_place, load, save
 from tests.heads.models import linear_model
 from tests.helpers import tree
 
@@ -163,6 +163,18 @@ def test_something_else_is_never_replaced(model, tmp_path):
     with pytest.raises(ModelError, match=r"thesis is something else than a model. Give another"):
         save(model, tmp_path / "thesis")
     assert tree(tmp_path / "thesis") == {"chapter.tex": b"years of work"}
+
+
+def test_a_place_that_cannot_be_written_is_told_before_work_and_a_trial_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "older.head").mkdir()
+    for path in (tmp_path / "file" / "x" / "a.head", tmp_path / f"{'x' * 300}" / "a.head"):
+        with pytest.raises(ModelError, match=r"a\.head: .*\. Give --out a folder that can be"):
+            check_place(path)
+    check_place(tmp_path / "deep" / "er" / "a.head")
+    check_place(tmp_path / "older.head")
+
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "older.head"]
 
 
 def test_a_folder_that_is_no_model_says_how_to_make_one(tmp_path):

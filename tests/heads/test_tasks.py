@@ -285,6 +285,14 @@ def test_the_commands(cli, painted):
     assert "give --multilabel or --regression" in both[2]
 
 
+def test_one_number_is_no_numbers(cli, painted):
+    relabelled(painted, lambda row: {"red": "3", "green": "1.5", "blue": "-2"}[row["label"]])
+    status, out, _ = cli("fit", painted, "--column", "last", "--regression")
+
+    assert status == 0
+    assert ", 1 number, 6 features" in out
+
+
 @pytest.mark.parametrize(
     ("task", "of", "nothing", "measure"),
     [
