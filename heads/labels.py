@@ -8,7 +8,7 @@ that was written again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,16 @@ def check_labels(snapshot: Snapshot) -> list[str]:
     gone = before.keys() - set(origin.values()) - now
     notes = []
     if unknown:
-        notes.append(f"{len(unknown)} images are new since and not trained on: {again}")
+        notes.append(f"{_images(unknown)} new since and not trained on: {again}")
     if gone:
-        notes.append(f"{len(gone)} images are gone since and still trained on: {again}")
+        notes.append(f"{_images(gone)} gone since and still trained on: {again}")
     if listing.source is not None and not notes:
         notes.append(f"{listing.place} was written again since, with the same labels: {again}")
     return notes
+
+
+def _images(paths: Collection[str]) -> str:
+    return "1 image is" if len(paths) == 1 else f"{len(paths)} images are"
 
 
 def _command(found_at: Mapping[str, str], store: str) -> str:

@@ -46,8 +46,8 @@ class TestAFolder:
         notes = check_labels(snapshot)
 
         assert [note.split(":")[0] for note in notes] == [
-            "1 images are new since and not trained on",
-            "1 images are gone since and still trained on",
+            "1 image is new since and not trained on",
+            "1 image is gone since and still trained on",
         ]
 
     def test_what_a_person_decided_stays_decided(self, snapshot, tmp_path):
@@ -106,8 +106,8 @@ class TestATable:
         notes = check_labels(open_store(tmp_path / "s"))
 
         assert [note.split(":")[0] for note in notes] == [
-            "1 images are new since and not trained on",
-            "1 images are gone since and still trained on",
+            "1 image is new since and not trained on",
+            "1 image is gone since and still trained on",
         ]
 
     def test_without_the_table_there_is_nothing_to_compare_with(self, table, tmp_path):
@@ -148,8 +148,8 @@ def test_a_member_of_another_folder_of_a_zip_came_and_went(tmp_path):
     make("zip", tmp_path / "data", images)
 
     assert [note.split(":")[0] for note in check_labels(snapshot)] == [
-        "1 images are new since and not trained on",
-        "1 images are gone since and still trained on",
+        "1 image is new since and not trained on",
+        "1 image is gone since and still trained on",
     ]
 
 
