@@ -98,7 +98,7 @@ class LogisticHead(ClassifierMixin, BaseEstimator):
         self.Cs_ = penalties("Cs", self.Cs, LOW, HIGH)
         data = _Data(X, codes, weights, self.classes_, self.class_weight)
         whole = np.ones((1, len(X)), bool)
-        if len(self.Cs_) == 1:
+        if len(self.Cs_) == 1 and self.refit:  # nothing is chosen, and all rows train
             self.C_ = float(self.Cs_[0])
             problems = _Problems(data, whole)
             solution = self._solve(problems, self.Cs_)[0]

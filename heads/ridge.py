@@ -235,7 +235,7 @@ class RidgeHead(ClassifierMixin, BaseEstimator):
             return sliced(X, codes, weights * factors[codes], rows)
 
         whole = training(np.arange(len(X)))
-        if self.cv is None or len(self.alphas_) == 1:
+        if self.cv is None or (len(self.alphas_) == 1 and self.refit):
             return self._choose(whole, None)
         folds = Folds.of(self.cv, X, y)
         pairs = [

@@ -14,7 +14,7 @@ from heads.data import Source, open_source
 from heads.errors import HeadError, ModelError
 from heads.estimators import ESTIMATORS
 from heads.fitting import default_model, fit
-from tests.heads.conftest import paint
+from tests.heads.conftest import paint, relabelled
 from tests.helpers import tree
 
 QUICK = {"linear": {"epochs": 5}, "mlp": {"epochs": 5, "hidden": 8}}
@@ -48,6 +48,38 @@ def test_every_estimator_becomes_a_model_without_reading_test_rows(painted, snap
     assert model.metrics["train"]["accuracy"] > 0.8
     assert again.estimator["name"] == name
     assert again.splits == {"train": 36, "validation": 18, "test": 18}
+
+
+ONE = {"logistic": {"C": 0.1}, "ridge": {"alpha": 10.0}, "svm": {"C": 0.1}}
+"""Settings that leave validation rows nothing to choose."""
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *((name, "classification") for name in ESTIMATORS if name not in ("linear", "mlp")),
+        ("logistic", "multilabel"),
+        ("ridge", "multilabel"),
+    ],
+)
+def test_validation_rows_never_train(painted, tmp_path, snapshot, name, task):
+    """Where there was one penalty, the rows that should only judge were trained on."""
+    X, found = snapshot.load("test", "last").X, []
+    other = {"red": "blue", "blue": "green", "green": "red"}
+    options = {"columns": ["last"], "settings": ONE.get(name, {}), "task": task}
+
+    def swapped(row):
+        return other[row["label"]] if row["split"] == "validation" else row["label"]
+
+    for turn in (0, 1):
+        if turn:
+            relabelled(painted, swapped)
+        model = fit(painted, tmp_path / f"{turn}.head", estimator=name, **options)
+        found.append(model.scorer.logits(X))
+
+    np.testing.assert_array_equal(found[1], found[0])
+    if name in ONE and task == "classification":
+        assert model.metrics["validation"]["accuracy"] < 0.5  # the labels that it never saw
 
 
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if n not in ("prototype", "knn")])
