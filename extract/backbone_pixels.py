@@ -8,6 +8,7 @@ from extract import backbones
 from extract.backbone_files import file_of
 from extract.backbones import BackboneSpec
 from extract.errors import BackboneError
+from extract.plain_values import switch, whole_number
 from extract.recipe import PixelPolicy
 
 ONE_OF_TWO = ("crop_to_aspect_ratio", "pad_to_aspect_ratio")
@@ -23,7 +24,7 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
     Raises:
         BackboneError: If it takes images of any size, and none is asked for.
     """
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name: _plain(name, value) for name, value in asked.items() if value is not None}
     suited = made_with(spec, asked_size=given.get("image_size"))
     if any(given.get(name) for name in ONE_OF_TWO):  # asking for one turns the other off
         suited = {name: suited[name] for name in suited if name not in ONE_OF_TWO}
@@ -33,6 +34,13 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
             f"{spec.title} takes images of any size: give --image-size, such as 224"
         )
     return PixelPolicy(**policies)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value of a field as it stands in recipes."""
+    if name == "image_size":
+        return whole_number(value)
+    return value if name == "interpolation" else switch(value)
 
 
 def made_with(spec: BackboneSpec, asked_size: int | None = None) -> dict[str, Any]:

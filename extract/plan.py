@@ -18,6 +18,7 @@ from extract.items import FILES, SCHEMES
 from extract.known import Known
 from extract.parts import Part
 from extract.places import bucket_url, local_path
+from extract.plain_values import whole_number
 from extract.prepare import prepare, probes_for
 from extract.prepared import WEIGHTS_WORDS, EngineKind, Prepared, Request, cached, with_dtype
 from extract.progress import Reporter
@@ -72,6 +73,9 @@ class Settings:
         if self.format is not None:
             one_of("format", self.format, get_args(Format))
         one_of("engine", self.engine, get_args(EngineChoice))
+        for name in ("views", "batch_size", "workers"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(value))
         object.__setattr__(self, "augment", _checked_augment(self.views, self.augment))
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size is at least 1. Received: {self.batch_size}")

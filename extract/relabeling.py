@@ -16,6 +16,7 @@ import pyarrow as pa
 from extract import splits
 from extract.errors import InputError
 from extract.notebook import Shown
+from extract.plain_values import whole_number
 from extract.splits import SPLITS, Candidate, parse_ratios, split_of_folder
 from extract.store import succession
 from extract.store.files import read_errors
@@ -184,8 +185,8 @@ def split(path: str | Path, ratios: str = "0.7/0.15/0.15", seed: int = 0) -> dic
         InputError: If the ratios are not three shares that sum to 1.
         StoreError: If there is no store.
     """
-    shares = parse_ratios(ratios)
-    return succession.unless_changed(lambda: _split_anew(path, shares, seed))
+    shares, number = parse_ratios(ratios), whole_number(seed)
+    return succession.unless_changed(lambda: _split_anew(path, shares, number))
 
 
 def _split_anew(path: str | Path, shares: tuple[float, float, float], seed: int) -> dict[str, int]:

@@ -64,6 +64,24 @@ def test_a_second_run_does_nothing_and_says_the_same(photos, fake_backbone):
     assert tree(photos.with_name("photos.features")) == before
 
 
+def test_numbers_of_numpy_are_plain_numbers(photos):
+    plain = run(photos, image_size=32, antialias=True, views=2, augment="flip", batch_size=8)
+    same = run(
+        photos,
+        store=photos.with_name("numpy.features"),
+        image_size=np.int64(32),
+        antialias=np.True_,
+        views=np.int64(2),
+        augment="flip",
+        batch_size=np.int32(8),
+        workers=np.uint8(1),
+    )
+
+    assert same.root_digest == plain.root_digest
+    recipes = [extract.open_store(made.store).record.recipe_key for made in (plain, same)]
+    assert recipes[0] == recipes[1]
+
+
 VARIATIONS = [
     {"format": "hdf5"},
     {"batch_size": 1},

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -150,6 +151,15 @@ def test_another_seed_gives_another_cut(store):
     assert column(store, "split") != one
     split(store, seed=0)
     assert column(store, "split") == one
+
+
+def test_a_seed_of_numpy_is_a_plain_number(store):
+    first = split(store, seed=3)["snapshot"]
+
+    assert split(store, seed=np.int64(3))["snapshot"] == first  # it says nothing new
+    split(store, seed=np.int64(4))
+    seed = extract.open_store(store).record.split_rule.seed
+    assert (seed, type(seed)) == (4, int)
 
 
 @pytest.mark.parametrize("text", ["0.7/0.3", "0.7/0.2/0.2", "a/b/c", "0/0.5/0.5", "1.5/-0.5/0"])
