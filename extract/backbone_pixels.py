@@ -22,6 +22,7 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
         asked: Fields of `PixelPolicy`; None for what suits the backbone.
 
     Raises:
+        InputError: If a value is of another type, or out of range.
         BackboneError: If it takes images of any size, and none is asked for.
     """
     given = {name: _plain(name, value) for name, value in asked.items() if value is not None}
@@ -39,8 +40,8 @@ def pixel_policy(spec: BackboneSpec, **asked: Any) -> PixelPolicy:
 def _plain(name: str, value: Any) -> Any:
     """Return the value of a field as it stands in recipes."""
     if name == "image_size":
-        return whole_number(value)
-    return value if name == "interpolation" else switch(value)
+        return whole_number(name, value)
+    return value if name == "interpolation" else switch(name, value)
 
 
 def made_with(spec: BackboneSpec, asked_size: int | None = None) -> dict[str, Any]:

@@ -7,12 +7,31 @@ from typing import Any
 
 import numpy as np
 
-
-def whole_number(value: Any) -> int:
-    """Return a whole number, of Python or of NumPy, as an int."""
-    return operator.index(value)
+from extract.errors import InputError
 
 
-def switch(value: Any) -> Any:
-    """Return True or False of NumPy as a bool."""
-    return bool(value) if isinstance(value, np.bool_) else value
+def whole_number(name: str, value: Any) -> int:
+    """Return a whole number, of Python or of NumPy, as an int.
+
+    Raises:
+        InputError: If it is something else; it says so of `name`.
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise InputError(f"{name} is a whole number. Received: {value!r}")
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return True or False, of Python or of NumPy, as a bool.
+
+    1 is refused too: in a recipe it is another value than true.
+
+    Raises:
+        InputError: If it is something else; it says so of `name`.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is True or False. Received: {value!r}")
+    return bool(value)

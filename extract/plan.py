@@ -74,8 +74,9 @@ class Settings:
             one_of("format", self.format, get_args(Format))
         one_of("engine", self.engine, get_args(EngineChoice))
         for name in ("views", "batch_size", "workers"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, whole_number(value))
+            value = getattr(self, name)
+            if name != "batch_size" or value is not None:
+                object.__setattr__(self, name, whole_number(name, value))
         object.__setattr__(self, "augment", _checked_augment(self.views, self.augment))
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"--batch-size is at least 1. Received: {self.batch_size}")

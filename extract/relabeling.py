@@ -182,10 +182,10 @@ def split(path: str | Path, ratios: str = "0.7/0.15/0.15", seed: int = 0) -> dic
         "snapshot" and the number of items in each split.
 
     Raises:
-        InputError: If the ratios are not three shares that sum to 1.
+        InputError: If the ratios are not three shares that sum to 1, or the seed is not whole.
         StoreError: If there is no store.
     """
-    shares, number = parse_ratios(ratios), whole_number(seed)
+    shares, number = parse_ratios(ratios), whole_number("seed", seed)
     return succession.unless_changed(lambda: _split_anew(path, shares, number))
 
 

@@ -105,7 +105,7 @@ def parse_ratios(text: str) -> tuple[float, float, float]:
         InputError: If these are not three shares that sum to 1, with some for training.
     """
     try:
-        shares = tuple(float(part) for part in text.split("/"))
+        shares = tuple(float(part) for part in text.split("/")) if isinstance(text, str) else ()
     except ValueError:
         shares = ()
     if len(shares) != 3 or not min(shares) >= 0 or not shares[0] or abs(sum(shares) - 1) > 1e-6:

@@ -82,6 +82,33 @@ def test_numbers_of_numpy_are_plain_numbers(photos):
     assert recipes[0] == recipes[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exif_orientation": "yes"}, "exif_orientation is True or False. Received: 'yes'"),
+        ({"exif_orientation": 1}, "exif_orientation is True or False. Received: 1"),
+        ({"crop_to_aspect_ratio": 0}, "crop_to_aspect_ratio is True or False. Received: 0"),
+        ({"antialias": np.int64(1)}, "antialias is True or False. Received: "),
+        ({"image_size": 128.0}, "image_size is a whole number. Received: 128.0"),
+        ({"image_size": "128"}, "image_size is a whole number. Received: '128'"),
+        ({"image_size": True}, "image_size is a whole number. Received: True"),
+        ({"views": 2.5, "augment": "flip"}, "views is a whole number. Received: 2.5"),
+        ({"views": None}, "views is a whole number. Received: None"),
+        ({"views": np.True_}, "views is a whole number. Received: "),
+        ({"batch_size": "8"}, "batch_size is a whole number. Received: '8'"),
+        ({"workers": 1.0}, "workers is a whole number. Received: 1.0"),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_refused_before_anything_is_written(photos, options, message):
+    with pytest.raises(InputError) as caught:
+        run(photos, **options)
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert not photos.with_name("photos.features").exists()
+
+
 VARIATIONS = [
     {"format": "hdf5"},
     {"batch_size": 1},

@@ -162,7 +162,18 @@ def test_a_seed_of_numpy_is_a_plain_number(store):
     assert (seed, type(seed)) == (4, int)
 
 
-@pytest.mark.parametrize("text", ["0.7/0.3", "0.7/0.2/0.2", "a/b/c", "0/0.5/0.5", "1.5/-0.5/0"])
+@pytest.mark.parametrize("seed", ["x", None, 1.5, True])
+def test_a_seed_that_is_no_whole_number_is_refused(store, seed):
+    before = tree(store)
+    with pytest.raises(InputError, match=f"seed is a whole number. Received: {seed!r}"):
+        split(store, seed=seed)
+    assert tree(store) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0.7/0.3", "0.7/0.2/0.2", "a/b/c", "0/0.5/0.5", "1.5/-0.5/0", (0.6, 0.2, 0.2), None, 0.7],
+)
 def test_ratios_that_are_none_are_refused(store, text):
     before = tree(store)
     with pytest.raises(InputError, match="--ratios are three shares"):
