@@ -245,15 +245,15 @@ class Snapshot:
         """Return rows of a column by their numbers, as `items` has them: (n, *row_shape).
 
         Raises:
-            InputError: If there is no such column, or no such row.
+            InputError: If there is no such column, or no such row, or rows are no whole numbers.
             DamagedStoreError: If a file is not what was sealed.
         """
-        kept = self._column(column)
+        kept, rows = self._column(column), _row_numbers(rows)
         total = sum(ref.rows for ref in kept.refs)
         if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < total:
             raise InputError(f"{self.path} has rows 0 to {total - 1}. Received: others")
         with read_errors(self.path):
-            return gather(self._shards, kept, np.asarray(rows))
+            return gather(self._shards, kept, rows)
 
     def _column(self, name: str | None) -> SnapshotColumn:
         columns = self.record.columns
@@ -312,6 +312,15 @@ class Snapshot:
         names = pa.array(self.classes, self.items["label"].type)
         codes = pc.index_in(self.items["label"], value_set=names).fill_null(-1)
         return codes.to_numpy().astype(np.int64)
+
+
+def _row_numbers(rows: np.ndarray) -> np.ndarray:
+    """Return rows as int64; a mask, whose values would be the rows 0 and 1, is refused."""
+    rows = np.asarray(rows)
+    if len(rows) and rows.dtype.kind not in "iu":
+        cure = ". For a mask, type np.flatnonzero(mask)" if rows.dtype == bool else ""
+        raise InputError(f"Rows are whole numbers. Received: {rows.dtype}{cure}")
+    return rows.astype(np.int64, copy=False)
 
 
 def _check_batch_size(batch_size: int) -> None:

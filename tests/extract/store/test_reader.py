@@ -111,6 +111,19 @@ def test_what_is_not_there_is_one_line(snapshot, options, message):
         snapshot.load(**options)
 
 
+@pytest.mark.parametrize("mask", [[True, False], np.ones(13, bool), np.zeros(13, bool)], ids=str)
+def test_a_mask_is_not_read_as_the_rows_0_and_1(snapshot, mask):
+    with pytest.raises(InputError, match=r"Rows are whole numbers.*bool.*np.flatnonzero\(mask\)"):
+        snapshot.take(mask)
+
+
+def test_rows_are_whole_numbers(snapshot):
+    with pytest.raises(InputError, match="Rows are whole numbers. Received: float64"):
+        snapshot.take(np.array([0.0, 1.0]))
+    assert snapshot.take([]).shape == (0, snapshot.take([1]).shape[1])
+    np.testing.assert_array_equal(snapshot.take([1, 0]), snapshot.take(np.array([1, 0], np.uint8)))
+
+
 def test_a_flat_folder_has_no_labels(photos, tmp_path):
     summary = extract.run(photos / "cats", tmp_path / "flat.features", backbone="digits")
     snapshot = extract.open_store(summary.store)
