@@ -39,6 +39,9 @@ from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
 from extract.store.reader import Store
 
+PATHS, PICTURES = "paths in memory", "pictures in memory"
+"""Where images were found, in snapshots made here alone: `extract.run` never says so."""
+
 
 class FrozenBackbone(TransformerMixin, BaseEstimator):
     """Turn images into features of a frozen backbone, each image once.
@@ -124,7 +127,8 @@ class FrozenBackbone(TransformerMixin, BaseEstimator):
         keys = _keys(listing, known)
         missing = _missing(keys, _places(known, plan))
         if missing:
-            _check_own(store, known, len(missing))
+            if self.store is not None:  # the user's cache has no data sets
+                _check_own(store, known, len(missing))
             items = tuple(listing.items[index] for index in missing)
             extract_listing(replace(listing, items=items), store, plan.settings, Silent())
             known = _known(store)
@@ -209,8 +213,8 @@ def _list(X: Any) -> Listing:
         X = X[:, 0]
     if len(X) and all(isinstance(element, str | os.PathLike) for element in X):
         items = tuple(_item(index, str(path)) for index, path in enumerate(X))
-        return Listing(Path(), items, place="paths in memory", source=_Files())
-    return list_arrays(X)
+        return Listing(Path(), items, place=PATHS, source=_Files())
+    return replace(list_arrays(X), place=PICTURES)
 
 
 def _item(index: int, path: str) -> Item:
@@ -232,7 +236,7 @@ def _check_own(store: Store, known: Known, missing: int) -> None:
     if (previous := known.previous) is None:
         return
     place = previous.found_at.get("images", "")
-    if previous.classes or not place.endswith(" in memory"):
+    if previous.classes or place not in (PATHS, PICTURES):
         raise InputError(
             f"{store.path} holds the features of {place or 'a data set'} and lacks {missing:,} of "
             f"these images. Extract them with python -m extract run, or leave store= out"

@@ -143,13 +143,13 @@ def test_a_store_of_a_run_is_used(photos, paths, fake_backbone):
     assert fake_backbone.images == images
 
 
-@pytest.mark.parametrize("kind", ["folder", "arrays"])
+@pytest.mark.parametrize("kind", ["folder", "arrays", "arrays without labels"])
 def test_a_store_of_a_run_keeps_its_snapshot(photos, paths, kind):
     """A snapshot of the new images alone would lose every label, and gc then the rows."""
     whole = photos
-    if kind == "arrays":
-        rng = np.random.default_rng(0)
-        whole = [(rng.integers(0, 256, (8, 8, 3), np.uint8), label) for label in "aabb"]
+    if kind != "folder":
+        whole = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+        whole = [*zip(whole, "aabb", strict=True)] if kind == "arrays" else whole
     store = extract.run(whole, photos.parent / "s.features", backbone="digits", image_size=32).store
     new = photos / "cats" / "new.png"
     new.write_bytes(Path(paths[0]).read_bytes() + b"of other bytes")
@@ -159,6 +159,28 @@ def test_a_store_of_a_run_keeps_its_snapshot(photos, paths, kind):
     with pytest.raises(InputError, match=r"lacks 1 of these.*python -m extract run, or leave"):
         frozen.transform([new])
     assert tree(Path(store)) == before
+
+
+@pytest.mark.parametrize("first", ["paths", "arrays"])
+def test_a_store_of_its_own_takes_more_in_either_form(frozen, paths, first):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    halves = [paths[:4], pictures[:3], paths[4:], pictures[3:]]
+    for half in halves if first == "paths" else halves[::-1]:
+        frozen.transform(half)
+
+    before = tree(frozen.store)
+    assert frozen.transform(pictures).shape == (6, WIDTH)
+    assert len(frozen.transform(paths)) == len(paths)
+    assert tree(frozen.store) == before
+
+
+def test_a_store_of_its_own_is_a_runs_once_one_took_it_over(frozen):
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    frozen.transform(pictures[:3])
+    extract.run(pictures[:3], frozen.store, backbone="digits", image_size=32)
+
+    with pytest.raises(InputError, match="holds the features of arrays in memory and lacks 3"):
+        frozen.transform(pictures)
 
 
 def test_layers_stand_side_by_side_and_have_names(frozen, paths):
@@ -197,6 +219,18 @@ def test_without_a_store_it_is_the_users_cache(paths, tmp_path, monkeypatch):
     FrozenBackbone("digits", image_size=40).transform(paths)
 
     assert len(list((tmp_path / "cache" / "features").glob("digits-*.features"))) == 2
+
+
+def test_the_users_cache_of_an_earlier_release_goes_on(tmp_path, monkeypatch):
+    """It calls pictures "arrays in memory", as a run does."""
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    frozen = FrozenBackbone("digits", image_size=32)
+    frozen.transform(pictures[:2])
+    (store,) = (tmp_path / "cache" / "features").glob("digits-*.features")
+    extract.run(pictures[:3], store, backbone="digits", image_size=32)
+
+    assert frozen.transform(pictures).shape == (6, WIDTH)
 
 
 def test_a_file_is_a_backbone_and_its_store_is_in_the_users_cache(paths, tmp_path, monkeypatch):
