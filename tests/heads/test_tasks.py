@@ -237,6 +237,13 @@ def test_the_table_of_predictions_has_every_label(tmp_path):
         ),
         ("1", {"task": "ranking"}, "task is one of classification, multilabel, regression"),
         ("1", {"label": ["label", "split"]}, "One head learns one column of classes"),
+        *(
+            (
+                *("1", {"task": task, "label": ["label", "label"]}),
+                "--label names a column twice. Received: label, label",
+            )
+            for task in ("regression", "multilabel")
+        ),
         (
             "1",
             {"task": "multilabel", "label": ["label", "split"]},
