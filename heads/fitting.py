@@ -32,6 +32,7 @@ from heads.metrics import log_losses
 from heads.model import Model, check_place, save
 from heads.novelty import Novelty
 from heads.opening import opened_snapshot
+from heads.ranges import plain_seed
 from heads.scoring import Scorer, softmax
 from heads.targets import TASKS, target_of
 from heads.tasks import train_task
@@ -85,6 +86,7 @@ def fit(
         HeadstartError: With one line that says what to do; `out` is then as it was.
     """
     one_of("task", task, TASKS)
+    seed = plain_seed(seed)
     estimator = default_estimator(task) if estimator is None else estimator
     if isinstance(estimator, str):
         class_of(estimator)  # importing scikit-learn or Keras takes seconds, and is no work

@@ -195,6 +195,9 @@ def test_what_is_left_out_is_told(tmp_path, fake_backbone, painted):
         ),
         ({"refit": "test"}, "--refit is one of train, all. Received: 'test'"),
         ({"columns": ["nothing"]}, "column 'nothing' is no column"),
+        ({"seed": "x"}, "seed is a whole number at least 0. Received: 'x'"),
+        ({"seed": 1.5}, "seed is a whole number at least 0. Received: 1.5"),
+        ({"seed": -1}, "seed is a whole number at least 0. Received: -1"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -205,6 +208,15 @@ def test_bad_options_are_one_line_and_write_nothing(painted, tmp_path, options, 
 
     assert "\n" not in str(caught.value)
     assert tree(tmp_path) == before
+
+
+def test_numbers_of_numpy_are_numbers(painted):
+    plain = fit(painted, estimator="mlp", columns=["last"], seed=3, settings=QUICK["mlp"])
+    settings = {name: np.int64(value) for name, value in QUICK["mlp"].items()}
+    model = fit(painted, estimator="mlp", columns=["last"], seed=np.int64(3), settings=settings)
+
+    assert model.settings["seed"] == 3
+    np.testing.assert_array_equal(model.scorer.kernels[0], plain.scorer.kernels[0])
 
 
 def test_a_stop_in_the_middle_leaves_the_older_model(painted, tmp_path):
