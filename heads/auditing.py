@@ -112,7 +112,7 @@ class Audit:
 def audit(
     store: str | Path | Snapshot,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     label: str | None = None,
     similarity: float = SIMILARITY,
     seed: int = 0,

@@ -30,6 +30,7 @@ from heads.estimators import class_of
 from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place, save
+from heads.names import listed
 from heads.novelty import Novelty
 from heads.opening import opened_snapshot
 from heads.ranges import plain_seed
@@ -47,7 +48,7 @@ def fit(
     *,
     estimator: str | Any | None = None,
     settings: Mapping[str, Any] | None = None,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     class_weight: str | None = None,
     seed: int = 0,
     refit: str = "train",
@@ -94,7 +95,7 @@ def fit(
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)
     snapshot = opened_snapshot(store)
-    label = (label,) if isinstance(label, str) else tuple(label)
+    label = listed(label)
     if task == "classification" and len(label) > 1:
         raise HeadError(
             f"One head learns one column of classes. Received: {', '.join(label)}. Give "
@@ -136,7 +137,7 @@ def fit(
 
 def fit_columns(
     store: str | Path | Snapshot,
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     out: str | Path | None = None,
     **options: Any,
 ) -> list[Model]:
@@ -156,6 +157,7 @@ def fit_columns(
         HeadError: If a column's name cannot be part of a folder's, or as `fit` does.
     """
     snapshot = _Remembering.of(opened_snapshot(store))
+    labels = listed(labels)
     for name in dict.fromkeys(labels):
         if any(sign in name for sign in "/\\\0"):
             raise HeadError(

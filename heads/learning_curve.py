@@ -70,7 +70,7 @@ def few_shot(
     store: str | Path | Snapshot,
     out: str | Path | None = None,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     label: str | None = None,
     shots: Sequence[int] | None = None,
     draws: int = DRAWS,

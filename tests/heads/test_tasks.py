@@ -93,6 +93,18 @@ def test_several_columns_get_one_head_each_in_one_pass(painted, snapshot, tmp_pa
     assert heads.evaluate(warmth, store).report.accuracy > 0.8
 
 
+def test_one_name_is_a_list_of_one(painted, snapshot):
+    store = with_columns(snapshot, color=lambda row: row["label"])
+    (model,) = heads.fit_columns(store, "color", columns="last", estimator="prototype")
+    swept = heads.sweep(painted, columns="last", estimators="ridge").model
+
+    assert model.path.name == "photos.color.head"
+    assert [column.name for m in (model, swept) for column in m.columns] == ["last", "last"]
+    assert {row["estimator"] for row in swept.sweep} == {"ridge"}
+    assert heads.few_shot(painted, columns="last", shots=[1], draws=2).judged == 18
+    assert len(heads.audit(painted, columns="last").items) == 72
+
+
 @pytest.mark.parametrize(
     "cells", [{"red": 1, "green": 2, "blue": 10}, {"red": " a", "green": "b\t", "blue": "c"}]
 )
