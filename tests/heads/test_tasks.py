@@ -280,6 +280,28 @@ def test_what_does_not_fit_is_one_line(painted, label, options, message):
     assert not painted.with_name("photos.head").exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "estimator", "name"),
+    [
+        ("multilabel", "logistic", "C"),
+        ("multilabel", "ridge", "alpha"),
+        ("regression", "ridge", "alpha"),
+        ("classification", "logistic", "C"),
+    ],
+)
+def test_penalties_are_one_or_several(painted, task, estimator, name):
+    cells = {"classification": {"red": "1", "green": "2", "blue": "3"}, "multilabel": WARM}
+    words = cells.get(task, cells["classification"])
+    relabelled(painted, lambda row: words[row["label"]])
+    options = {"task": task, "estimator": estimator, "columns": ["last"]}
+    several = heads.fit(painted, settings={name: [0.1, 1]}, **options)
+    heads.fit(painted, settings={name: [0.1, 1]}, refit="all", **options)
+    one = heads.fit(painted, settings={name: np.int64(2)}, **options)
+
+    assert {row[name] for row in several.selection} == {0.1, 1.0}
+    assert one.estimator["parameters"][name + "s"] == [2]
+
+
 def test_refit_uses_validation_rows_with_what_they_chose(painted):
     relabelled(painted, lambda row: WARM[row["label"]])
     a, b = (
