@@ -35,6 +35,7 @@ from heads.novelty import Novelty
 from heads.opening import opened_snapshot
 from heads.ranges import plain_seed
 from heads.scoring import Scorer, softmax
+from heads.sklearn_heads import check_classifier
 from heads.targets import TASKS, target_of
 from heads.tasks import train_task
 from heads.train import Blocks, Trained, train
@@ -91,6 +92,8 @@ def fit(
     estimator = default_estimator(task) if estimator is None else estimator
     if isinstance(estimator, str):
         class_of(estimator)  # importing scikit-learn or Keras takes seconds, and is no work
+    elif task == "classification":
+        check_classifier(estimator)
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -195,6 +195,18 @@ def test_what_is_left_out_is_told(tmp_path, fake_backbone, painted):
         ),
         ({"refit": "test"}, "--refit is one of train, all. Received: 'test'"),
         ({"columns": ["nothing"]}, "column 'nothing' is no column"),
+        (
+            {"estimator": LogisticRegression},
+            r"LogisticRegression is a class. Give one that is made: LogisticRegression\(\)",
+        ),
+        *(
+            (
+                {"estimator": estimator},
+                f"{type(estimator).__name__} is no classifier. Give a name such as 'logistic', or "
+                f"a classifier of scikit-learn such as LogisticRegression",
+            )
+            for estimator in (LinearRegression(), SGDRegressor(), StandardScaler(), object())
+        ),
         ({"seed": "x"}, "seed is a whole number at least 0. Received: 'x'"),
         ({"seed": 1.5}, "seed is a whole number at least 0. Received: 1.5"),
         ({"seed": -1}, "seed is a whole number at least 0. Received: -1"),
