@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from extract.augment import Augmentation
 from finetune.errors import FinetuneError
@@ -16,6 +19,7 @@ Mode = Literal["auto", "full", "suffix"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 BatchNorm = Literal["inference", "train"]
+WHOLE = ("epochs", "batch_size", "patience", "views", "seed")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -66,6 +70,9 @@ class Options:
     """Folder for TensorBoard's files."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):  # JSON takes no number of NumPy
+            if isinstance(value := getattr(self, field.name), np.generic):
+                object.__setattr__(self, field.name, value.item())
         _one_of("mode", self.mode, get_args(Mode))
         _one_of("schedule", self.schedule, get_args(Schedule))
         _one_of("precision", self.precision, get_args(Precision))
@@ -86,7 +93,8 @@ class Options:
             ("label_smoothing", 0, 0.99),
             ("ema", 0, 0.9999),
         ):
-            _within(name, getattr(self, name), low, high)
+            _within(name, getattr(self, name), low, high, whole=name in WHOLE)
+        _number("learning_rate", self.learning_rate)
         if self.weight_decay is not None:
             _within("weight_decay", self.weight_decay, 0, None)
         if not 0 < self.learning_rate < math.inf or self.layer_decay == 0:
@@ -133,7 +141,14 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise FinetuneError(f"{option} is one of {', '.join(allowed)}. Received: {value!r}")
 
 
-def _within(name: str, value: float, low: float, high: float | None) -> None:
+def _number(name: str, value: Any, whole: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        option = "--" + name.replace("_", "-")
+        raise FinetuneError(f"{option} is a {'whole ' * whole}number. Received: {value!r}")
+
+
+def _within(name: str, value: float, low: float, high: float | None, whole: bool = False) -> None:
+    _number(name, value, whole)
     if not low <= value < math.inf or (high is not None and value > high):
         option = "--" + name.replace("_", "-")
         upper = "" if high is None else f" and at most {high}"

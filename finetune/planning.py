@@ -103,6 +103,7 @@ def plan(
     Raises:
         HeadstartError: With one line that says what to do.
     """
+    batch_size = Options(batch_size=batch_size).batch_size
     reporter = Silent() if reporter is None else reporter
     wanted = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
     check_no_model(store)  # whose head would be looked for as photos.head.head

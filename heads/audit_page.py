@@ -51,7 +51,7 @@ def write_audit(
     store: str | Path,
     out: str | Path | None = None,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     label: str | None = None,
     similarity: float = SIMILARITY,
     images: str | Path | None = None,

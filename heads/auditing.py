@@ -24,6 +24,7 @@ from heads.errors import HeadError
 from heads.label_errors import Doubts, doubt, out_of_fold
 from heads.novelty import distances, moments
 from heads.opening import opened_snapshot
+from heads.ranges import plain_seed
 from heads.shift import FEWEST, Shift, shift
 from heads.targets import Target, class_target, no_classes, texts
 
@@ -111,7 +112,7 @@ class Audit:
 def audit(
     store: str | Path | Snapshot,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     label: str | None = None,
     similarity: float = SIMILARITY,
     seed: int = 0,
@@ -132,6 +133,7 @@ def audit(
     """
     if not 0 < similarity <= 1:
         raise HeadError(f"--similarity is above 0 and at most 1. Received: {similarity}")
+    seed = plain_seed(seed)
     snapshot = opened_snapshot(store)
     learned = class_target(snapshot.items, label, snapshot.path)
     data = side_by_side(

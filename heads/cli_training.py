@@ -70,11 +70,13 @@ def fit(
         from heads.estimators import parse_settings
         from heads.fitting import fit as fit_head
         from heads.fitting import fit_columns
+        from heads.targets import check_once
 
     if multilabel and regression:
         raise HeadError("Labels are numbers or names: give --multilabel or --regression")
     task = "multilabel" if multilabel else "regression" if regression else "classification"
-    labels = list(dict.fromkeys(label or []))
+    labels = label or []
+    check_once(labels)
     with console.ProgressReporter() as reporter:
         options: dict[str, Any] = {
             "estimator": estimator,

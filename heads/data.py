@@ -25,6 +25,7 @@ from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
 from extract.store.reader import Data, Snapshot, open_store
 from heads.errors import HeadError
+from heads.names import listed
 from heads.targets import SEPARATOR, Target, known
 
 ROWS = 4096
@@ -186,7 +187,7 @@ class Source:
 
 def open_source(
     store: str | Path | Snapshot,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     snapshot: int | None = None,
     target: Target | None = None,
 ) -> Source:
@@ -215,8 +216,9 @@ def open_source(
     return Source(opened, chosen_columns(opened, columns), target)
 
 
-def chosen_columns(snapshot: Snapshot, names: Sequence[str]) -> tuple[Column, ...]:
+def chosen_columns(snapshot: Snapshot, names: str | Sequence[str]) -> tuple[Column, ...]:
     """Return the plain columns that `names` stand for; the only one where none is named."""
+    names = listed(names)
     plain = [column for column in snapshot.columns if column.view == 0]
     if not names and len(plain) > 1:
         shown = ", ".join(column.name for column in plain)

@@ -10,6 +10,7 @@ import difflib
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ def make(
     for key, value in settings.items():
         parameter = _parameter(name, key, known)
         several = key != parameter or isinstance(known[parameter], list | tuple)
-        given[parameter] = _listed(value) if several else value
+        given[parameter] = listed(value) if several else value
     return cls(**given)
 
 
@@ -208,9 +209,9 @@ def _parameter(name: str, key: str, known: Mapping[str, Any]) -> str:
     raise HeadError(f"{name} has no setting {key!r}. {hint}{takes}")
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """Return [0.1] for 0.1; lists and text stay as they are."""
-    return [value] if isinstance(value, int | float) else value
+    return [value] if isinstance(value, Real) else value
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:

@@ -30,9 +30,12 @@ from heads.estimators import class_of
 from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place, save
+from heads.names import listed
 from heads.novelty import Novelty
 from heads.opening import opened_snapshot
+from heads.ranges import plain_seed
 from heads.scoring import Scorer, softmax
+from heads.sklearn_heads import check_classifier
 from heads.targets import TASKS, target_of
 from heads.tasks import train_task
 from heads.train import Blocks, Trained, train
@@ -46,7 +49,7 @@ def fit(
     *,
     estimator: str | Any | None = None,
     settings: Mapping[str, Any] | None = None,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     class_weight: str | None = None,
     seed: int = 0,
     refit: str = "train",
@@ -85,14 +88,17 @@ def fit(
         HeadstartError: With one line that says what to do; `out` is then as it was.
     """
     one_of("task", task, TASKS)
+    seed = plain_seed(seed)
     estimator = default_estimator(task) if estimator is None else estimator
     if isinstance(estimator, str):
         class_of(estimator)  # importing scikit-learn or Keras takes seconds, and is no work
+    elif task == "classification":
+        check_classifier(estimator)
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     _check_options(refit, class_weight)
     snapshot = opened_snapshot(store)
-    label = (label,) if isinstance(label, str) else tuple(label)
+    label = listed(label)
     if task == "classification" and len(label) > 1:
         raise HeadError(
             f"One head learns one column of classes. Received: {', '.join(label)}. Give "
@@ -134,7 +140,7 @@ def fit(
 
 def fit_columns(
     store: str | Path | Snapshot,
-    labels: Sequence[str],
+    labels: str | Sequence[str],
     out: str | Path | None = None,
     **options: Any,
 ) -> list[Model]:
@@ -154,6 +160,7 @@ def fit_columns(
         HeadError: If a column's name cannot be part of a folder's, or as `fit` does.
     """
     snapshot = _Remembering.of(opened_snapshot(store))
+    labels = listed(labels)
     for name in dict.fromkeys(labels):
         if any(sign in name for sign in "/\\\0"):
             raise HeadError(

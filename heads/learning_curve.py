@@ -21,6 +21,7 @@ from extract.store.reader import Snapshot
 from heads.data import Source, check_classes, check_validation, open_source
 from heads.errors import HeadError
 from heads.opening import opened_snapshot
+from heads.ranges import plain_seed
 from heads.targets import class_target
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
@@ -69,7 +70,7 @@ def few_shot(
     store: str | Path | Snapshot,
     out: str | Path | None = None,
     *,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     label: str | None = None,
     shots: Sequence[int] | None = None,
     draws: int = DRAWS,
@@ -97,6 +98,7 @@ def few_shot(
         HeadError: If there are no validation rows, or a k is larger than a class.
     """
     _check(draws, out)
+    seed = plain_seed(seed)
     snapshot = opened_snapshot(store)
     learned = class_target(snapshot.items, label, snapshot.path)
     source = open_source(snapshot, columns, target=learned)

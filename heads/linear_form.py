@@ -62,10 +62,10 @@ def scorer_of(estimator: Any, classes: int) -> Scorer:
     Raises:
         HeadError: If the estimator knows other classes, or cannot be kept.
     """
-    if not np.array_equal(estimator.classes_, np.arange(classes)):
+    learned = getattr(estimator, "classes_", None)
+    if not np.array_equal(learned, np.arange(classes)):
         raise HeadError(
-            f"A head learns {classes} classes, as codes from 0. Received: one fitted on "
-            f"{np.asarray(estimator.classes_)!r}"
+            f"A head learns {classes} classes, as codes from 0. Received: one fitted on {learned!r}"
         )
     if _is_ours(estimator) and hasattr(estimator, "scorer"):
         return estimator.scorer()

@@ -181,10 +181,10 @@ def make(
     takes = cls().get_params()
     given: dict[str, Any] = {}
     for key, value in settings.items():
-        parameter = {"C": "Cs", "alpha": "alphas"}.get(key, key)
+        parameter = estimators.ALIASES.get(key, key)
         if parameter not in takes:
             raise HeadError(f"{name} has no setting {key!r}. It takes: {', '.join(takes)}")
-        given[parameter] = [value] if key != parameter else value
+        given[parameter] = estimators.listed(value) if key != parameter else value
     if class_weight is not None:
         if "class_weight" not in takes:
             raise HeadError(

@@ -29,6 +29,16 @@ def check_number(
     raise HeadError(f"{name} is a {'whole ' * whole}number {said}. Received: {value!r}")
 
 
+def plain_seed(seed: Any) -> int:
+    """Return what decides chance as a plain integer, which JSON takes; NumPy's are not.
+
+    Raises:
+        HeadError: If it is no whole number of at least 0.
+    """
+    check_number("seed", seed, least=0, whole=True)
+    return int(seed)
+
+
 def check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
     """Raise `HeadError` unless a parameter is one of some names."""
     if value in known:

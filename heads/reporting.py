@@ -23,6 +23,7 @@ from heads.evaluation_tables import tables
 from heads.judging import Judged, judge
 from heads.model import Model, beside, is_model, load
 from heads.page import check_place, write_page
+from heads.ranges import plain_seed
 from heads.report_charts import charts_of, few_shot_chart
 from heads.report_pictures import galleries, map_of
 from heads.task_sections import compared, sections_of
@@ -71,6 +72,7 @@ def report(
         ModelError, StaleModelError, StoreError: As `evaluate` does.
     """
     begin = time.perf_counter()
+    seed = plain_seed(seed)
     if store is not None and is_model(store):
         names = [str(m.path if isinstance(m, Model) else m) for m in (model, *compare)]
         raise HeadError(

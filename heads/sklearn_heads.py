@@ -62,6 +62,24 @@ def resolve(name: str) -> type:
     raise HeadError(f"scikit-learn has no classifier {name}. Is it {hint}?")
 
 
+def check_classifier(estimator: Any) -> None:
+    """Raise `HeadError` unless an object can be a classifier, and is made: no class of one.
+
+    What does not say what it is, as scikit-learn's own do, may be one.
+    """
+    if isinstance(estimator, type):
+        name = estimator.__name__
+        raise HeadError(f"{name} is a class. Give one that is made: {name}()")
+    tags = getattr(estimator, "__sklearn_tags__", None)
+    kind = tags().estimator_type if tags is not None else None
+    offers = all(hasattr(estimator, name) for name in ("get_params", "fit", "predict"))
+    if not offers or kind not in ("classifier", None):
+        raise HeadError(
+            f"{type(estimator).__name__} is no classifier. Give a name such as 'logistic', or a "
+            f"classifier of scikit-learn such as LogisticRegression()"
+        )
+
+
 def required(cls: type) -> list[str]:
     """Return the parameters without which a class cannot be made, such as other estimators."""
     parameters = inspect.signature(cls).parameters.values()

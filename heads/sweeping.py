@@ -39,6 +39,7 @@ from heads.halving import Table, Tried
 from heads.labels import check_labels
 from heads.metrics import log_losses
 from heads.model import Model, check_place
+from heads.names import listed
 from heads.neural_rows import scaling_of
 from heads.opening import opened_snapshot
 from heads.scoring import softmax
@@ -80,8 +81,8 @@ def sweep(
     store: str | Path | Snapshot,
     out: str | Path | None = None,
     *,
-    columns: Sequence[str] = (),
-    estimators: Sequence[str] = ESTIMATORS,
+    columns: str | Sequence[str] = (),
+    estimators: str | Sequence[str] = ESTIMATORS,
     grid: Grid | None = None,
     epochs: int = EPOCHS,
     class_weight: str | None = None,
@@ -110,6 +111,7 @@ def sweep(
     start = time.perf_counter()
     reporter = Silent() if reporter is None else reporter
     grid = Grid() if grid is None else grid
+    columns, estimators = listed(columns), listed(estimators)
     _check(estimators, epochs)
     check_class_weight(class_weight)
     snapshot = opened_snapshot(store)

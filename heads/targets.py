@@ -71,9 +71,11 @@ def target_of(items: pa.Table, task: str, columns: Sequence[str], store: str) ->
     """Return what a task learns from columns of the items.
 
     Raises:
-        HeadError: If there is no such column, nothing in it, or what is in it does not fit.
+        HeadError: If there is no such column, nothing in it, or what is in it does not fit; or
+            one is named twice.
     """
     columns = tuple(columns) or ("label",)
+    check_once(columns)
     for column in columns:
         if column not in items.column_names:
             raise HeadError(
@@ -94,6 +96,12 @@ def target_of(items: pa.Table, task: str, columns: Sequence[str], store: str) ->
             f"{_correction(columns[0], store)}"
         )
     return target
+
+
+def check_once(columns: Sequence[str]) -> None:
+    """Raise `HeadError` where a column to learn from is named twice."""
+    if len(set(columns)) != len(columns):
+        raise HeadError(f"--label names a column twice. Received: {', '.join(columns)}")
 
 
 def class_target(items: pa.Table, column: str | None, store: str) -> Target | None:

@@ -104,6 +104,18 @@ def test_the_folder_holds_a_plain_keras_model(tuned, store):
     assert model.settings["finetune"]["head_validation_accuracy"] < 1
 
 
+def test_numbers_of_numpy_train_and_are_written(store, head):
+    found = tune(store, head.path, "numpy.tuned", mode="suffix", epochs=np.int64(1))
+
+    assert load(found.model).settings["finetune"]["options"]["epochs"] == 1
+
+
+@pytest.mark.parametrize("size", [0, 1.5])
+def test_a_plan_takes_batches_as_a_run_does(store, head, size):
+    with pytest.raises(FinetuneError, match=f"--batch-size is .*Received: {size}"):
+        finetune.plan(store, head, batch_size=size)
+
+
 def test_nothing_that_beats_the_head_keeps_it(store, head):
     """A rate that ruins everything: the head's model is written, and it says so."""
     found = tune(store, head.path, "kept.tuned", mode="suffix", learning_rate=30.0, epochs=1)

@@ -20,6 +20,12 @@ from finetune.pixel_cache import PixelCache
         ({"views": 3}, "--views takes what --augment says"),
         ({"views": 3, "augment": "flip", "mode": "full"}, "--views is for --mode suffix"),
         ({"epochs": 0}, "--epochs is at least 1"),
+        ({"epochs": 1.5}, "--epochs is a whole number. Received: 1.5"),
+        ({"batch_size": "8"}, "--batch-size is a whole number. Received: '8'"),
+        ({"seed": True}, "--seed is a whole number. Received: True"),
+        ({"warmup": "x"}, "--warmup is a number. Received: 'x'"),
+        ({"learning_rate": "x"}, "--learning-rate is a number. Received: 'x'"),
+        ({"weight_decay": "x"}, "--weight-decay is a number. Received: 'x'"),
         ({"dropout": 1.5}, "at most 0.99"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"learning_rate": float("inf")}, "above 0"),
@@ -35,6 +41,14 @@ from finetune.pixel_cache import PixelCache
 def test_options_say_what_they_take(fields, words):
     with pytest.raises(FinetuneError, match=words):
         Options(**fields)
+
+
+def test_numbers_of_numpy_are_plain():
+    given = {"epochs": np.int64(1), "learning_rate": np.float32(0.5), "wise_ft": np.bool_(True)}
+    options = Options(**given)
+
+    assert options == Options(epochs=1, learning_rate=0.5, wise_ft=True)
+    assert {type(getattr(options, name)) for name in given} == {int, float, bool}
 
 
 def test_random_augmentation_is_never_kept_as_if_it_were_fixed():

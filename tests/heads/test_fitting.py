@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, SGDRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -195,6 +195,21 @@ def test_what_is_left_out_is_told(tmp_path, fake_backbone, painted):
         ),
         ({"refit": "test"}, "--refit is one of train, all. Received: 'test'"),
         ({"columns": ["nothing"]}, "column 'nothing' is no column"),
+        (
+            {"estimator": LogisticRegression},
+            r"LogisticRegression is a class. Give one that is made: LogisticRegression\(\)",
+        ),
+        *(
+            (
+                {"estimator": estimator},
+                f"{type(estimator).__name__} is no classifier. Give a name such as 'logistic', or "
+                f"a classifier of scikit-learn such as LogisticRegression",
+            )
+            for estimator in (LinearRegression(), SGDRegressor(), StandardScaler(), object())
+        ),
+        ({"seed": "x"}, "seed is a whole number at least 0. Received: 'x'"),
+        ({"seed": 1.5}, "seed is a whole number at least 0. Received: 1.5"),
+        ({"seed": -1}, "seed is a whole number at least 0. Received: -1"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -205,6 +220,15 @@ def test_bad_options_are_one_line_and_write_nothing(painted, tmp_path, options, 
 
     assert "\n" not in str(caught.value)
     assert tree(tmp_path) == before
+
+
+def test_numbers_of_numpy_are_numbers(painted):
+    plain = fit(painted, estimator="mlp", columns=["last"], seed=3, settings=QUICK["mlp"])
+    settings = {name: np.int64(value) for name, value in QUICK["mlp"].items()}
+    model = fit(painted, estimator="mlp", columns=["last"], seed=np.int64(3), settings=settings)
+
+    assert model.settings["seed"] == 3
+    np.testing.assert_array_equal(model.scorer.kernels[0], plain.scorer.kernels[0])
 
 
 def test_a_stop_in_the_middle_leaves_the_older_model(painted, tmp_path):

@@ -95,6 +95,15 @@ def test_several_heads_in_one_folder_are_named(cli, listed, tmp_path):
     )
 
 
+@pytest.mark.parametrize("task", [(), ("--multilabel",), ("--regression",)])
+def test_a_column_that_is_named_twice_is_told(cli, listed, task):
+    status, _, said = cli("fit", listed, "--label", "color", "--label", "color", *task)
+
+    assert status == 1
+    assert "--label names a column twice. Received: color, color" in said
+    assert not listed.with_name("listed.head").exists()
+
+
 def test_a_model_where_a_store_would_stand_is_one_to_compare_with(cli, listed, tmp_path):
     for name in ("a.head", "b.head"):
         assert cli("fit", listed, "--estimator", "ridge", "--out", tmp_path / name)[0] == 0

@@ -61,6 +61,8 @@ def test_ridge_in_the_span_of_its_rows_is_ridge():
         ({"shots": [0]}, "--shots are whole numbers of at least 1"),
         ({"shots": []}, "--shots are whole numbers of at least 1"),
         ({"draws": 1}, "--draws is at least 2"),
+        ({"seed": -1}, "seed is a whole number at least 0. Received: -1"),
+        ({"seed": "x"}, "seed is a whole number at least 0. Received: 'x'"),
         ({"out": "c.pdf"}, "--out is a .png or .svg file"),
     ],
 )

@@ -319,6 +319,16 @@ def test_too_few_images_are_one_line(tmp_path, fake_backbone):
         audit(tmp_path / "photos.features")
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, "x"])
+def test_a_seed_is_a_whole_number(painted, model, seed):
+    for work in (
+        lambda: heads.audit(painted, columns=["last"], seed=seed),
+        lambda: heads.report(model, seed=seed),
+    ):
+        with pytest.raises(HeadError, match="seed is a whole number at least 0. Received: "):
+            work()
+
+
 def test_the_api_has_both(painted, model, tmp_path):
     assert heads.report(model).rows == 18
     found = heads.audit(open_store(painted), columns=["last"])

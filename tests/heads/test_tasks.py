@@ -93,6 +93,18 @@ def test_several_columns_get_one_head_each_in_one_pass(painted, snapshot, tmp_pa
     assert heads.evaluate(warmth, store).report.accuracy > 0.8
 
 
+def test_one_name_is_a_list_of_one(painted, snapshot):
+    store = with_columns(snapshot, color=lambda row: row["label"])
+    (model,) = heads.fit_columns(store, "color", columns="last", estimator="prototype")
+    swept = heads.sweep(painted, columns="last", estimators="ridge").model
+
+    assert model.path.name == "photos.color.head"
+    assert [column.name for m in (model, swept) for column in m.columns] == ["last", "last"]
+    assert {row["estimator"] for row in swept.sweep} == {"ridge"}
+    assert heads.few_shot(painted, columns="last", shots=[1], draws=2).judged == 18
+    assert len(heads.audit(painted, columns="last").items) == 72
+
+
 @pytest.mark.parametrize(
     "cells", [{"red": 1, "green": 2, "blue": 10}, {"red": " a", "green": "b\t", "blue": "c"}]
 )
@@ -237,6 +249,13 @@ def test_the_table_of_predictions_has_every_label(tmp_path):
         ),
         ("1", {"task": "ranking"}, "task is one of classification, multilabel, regression"),
         ("1", {"label": ["label", "split"]}, "One head learns one column of classes"),
+        *(
+            (
+                *("1", {"task": task, "label": ["label", "label"]}),
+                "--label names a column twice. Received: label, label",
+            )
+            for task in ("regression", "multilabel")
+        ),
         (
             "1",
             {"task": "multilabel", "label": ["label", "split"]},
@@ -259,6 +278,28 @@ def test_what_does_not_fit_is_one_line(painted, label, options, message):
 
     assert "\n" not in str(caught.value)
     assert not painted.with_name("photos.head").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "estimator", "name"),
+    [
+        ("multilabel", "logistic", "C"),
+        ("multilabel", "ridge", "alpha"),
+        ("regression", "ridge", "alpha"),
+        ("classification", "logistic", "C"),
+    ],
+)
+def test_penalties_are_one_or_several(painted, task, estimator, name):
+    cells = {"classification": {"red": "1", "green": "2", "blue": "3"}, "multilabel": WARM}
+    words = cells.get(task, cells["classification"])
+    relabelled(painted, lambda row: words[row["label"]])
+    options = {"task": task, "estimator": estimator, "columns": ["last"]}
+    several = heads.fit(painted, settings={name: [0.1, 1]}, **options)
+    heads.fit(painted, settings={name: [0.1, 1]}, refit="all", **options)
+    one = heads.fit(painted, settings={name: np.int64(2)}, **options)
+
+    assert {row[name] for row in several.selection} == {0.1, 1.0}
+    assert one.estimator["parameters"][name + "s"] == [2]
 
 
 def test_refit_uses_validation_rows_with_what_they_chose(painted):
