@@ -62,7 +62,7 @@ def scorer_of(estimator: Any, classes: int) -> Scorer:
     Raises:
         HeadError: If the estimator knows other classes, or cannot be kept.
     """
-    learned = getattr(estimator, "classes_", None)
+    learned: Any = getattr(estimator, "classes_", None)
     if not np.array_equal(learned, np.arange(classes)):
         raise HeadError(
             f"A head learns {classes} classes, as codes from 0. Received: one fitted on {learned!r}"

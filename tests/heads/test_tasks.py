@@ -99,7 +99,7 @@ def test_one_name_is_a_list_of_one(painted, snapshot):
     swept = heads.sweep(painted, columns="last", estimators="ridge").model
 
     assert model.path.name == "photos.color.head"
-    assert [column.name for m in (model, swept) for column in m.columns] == ["last", "last"]
+    assert [column.name for m in (model, swept) for column in m.columns] == ["last:avg"] * 2
     assert {row["estimator"] for row in swept.sweep} == {"ridge"}
     assert heads.few_shot(painted, columns="last", shots=[1], draws=2).judged == 18
     assert len(heads.audit(painted, columns="last").items) == 72
