@@ -98,7 +98,7 @@ def _learning(model: Model) -> list[Mapping[str, str]]:
 def _selection(model: Model) -> list[Mapping[str, str]]:
     """Return how the penalty was chosen; of labels with penalties of their own, their mean."""
     first = model.selection[0]
-    penalty = next(name for name in first if name != "label")
+    penalty = next(name for name in ("C", "alpha") if name in first)
     measure = next(name for name in ("accuracy", "squared_error") if name in first)
     by_penalty: dict[float, list[float]] = {}
     for row in model.selection:
