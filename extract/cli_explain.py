@@ -54,8 +54,7 @@ def explain(
         screen.say(f"  What it would cost is not known: {found.missing}")
     else:
         show_estimate(screen, found.cost)
-    words = [word for word in sys.argv[2:] if word != "--json"]
-    options = _without_images([word for word in words if not _is_place(word, store)])
+    options = _without_images([word for word in sys.argv[2:] if not _is_place(word, store)])
     options += [] if found.folder is None else ["--images", found.folder]
     before, slash, name = store.rpartition("/")
     where = store if found.fits else f"{before}{slash}other-{name}"

@@ -119,8 +119,8 @@ class Screen:
         self._wide.print(table)
 
     def next(self, *words: object) -> None:
-        """Print the next command, as the last line."""
-        self.say(f"Next: {command(*words)}")
+        """Print the next command, as the last line, for people also where this one is not."""
+        self.say(f"Next: {command(*(word for word in words if word != '--json'))}")
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Print the object that `--json` promises, as the last line of stdout."""

@@ -315,6 +315,10 @@ def show_model(screen: Screen, model: Model, test: Evaluation | None = None) -> 
             for split, row in model.metrics.items()
         ],
     )
+    if model.task == "regression" and len(model.classes) > 1:
+        from heads.task_metrics import IN_DEVIATIONS
+
+        screen.say(f"Note: {IN_DEVIATIONS}")
     test_rows = "test rows were not read"
     if test is not None:
         low, high = test.report.intervals["accuracy"]

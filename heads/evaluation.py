@@ -23,7 +23,7 @@ from heads.metrics import Report, measure
 from heads.model import Model, load
 from heads.opening import opened_snapshot
 from heads.targets import target_of
-from heads.task_metrics import TaskReport, compare
+from heads.task_metrics import IN_DEVIATIONS, TaskReport, compare
 from heads.task_views import matched
 
 NAMED = 20
@@ -263,6 +263,8 @@ def _notes(model: Model, source: Source, split: str, left_out: Mapping[str, int]
             f"Images, labels or splits of {snapshot.path} are not those that the model was "
             f"trained with, so rows judged here may be among those it saw"
         )
+    if model.task == "regression" and len(model.classes) > 1:
+        yield IN_DEVIATIONS
     if seen := _seen(model, split):
         which = "These rows" if same_items else "Those of these rows that were there then"
         yield f"{which} {seen}: expect less on new images"

@@ -100,6 +100,12 @@ def measure_labels(
     return _report("multilabel", len(y), statistics, each)
 
 
+IN_DEVIATIONS = (
+    "Errors over several numbers are in standard deviations of each number's rows; of one number "
+    "they are in its own unit"
+)
+
+
 def measure_numbers(found: np.ndarray, y: np.ndarray, names: Sequence[str]) -> TaskReport:
     """Compare numbers found (n, targets) with y (n, targets).
 

@@ -65,6 +65,13 @@ def test_json_is_one_object_alone_on_stdout(cli, photos, fake_backbone):
     assert "Next: " in err
 
 
+@pytest.mark.parametrize("command", [["run", "--plan"], ["preview"]])
+def test_the_next_command_is_for_people(cli, photos, fake_backbone, command):
+    _, _, err = cli(command[0], photos, "--backbone", "digits", *command[1:], "--json")
+
+    assert err.splitlines()[-1] == f"Next: python -m extract run {photos} --backbone digits"
+
+
 @pytest.mark.parametrize("command", ["info", "verify", "repair"])
 def test_every_command_on_a_store_has_json(cli, photos, fake_backbone, command):
     cli("run", photos, "--backbone", "digits")

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, f1_score, hamming_loss, r2_
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import extract
 import heads
 from extract.store.reader import open_store
 from heads.errors import HeadError
@@ -19,7 +20,7 @@ from heads.logistic import LogisticHead
 from heads.multi_output import MultilabelLogistic, RidgeRegressor
 from heads.predictions import judge_outputs, write_outputs_csv
 from heads.task_metrics import best_thresholds, measure_labels, measure_numbers
-from tests.heads.conftest import relabelled
+from tests.heads.conftest import relabelled, tabulate
 
 WARM = {"red": "red|warm", "green": "green", "blue": "blue|cold"}
 
@@ -332,6 +333,21 @@ def test_one_number_is_no_numbers(cli, painted):
 
     assert status == 0
     assert ", 1 number, 6 features" in out
+
+
+@pytest.mark.parametrize("labels", [["size"], ["size", "weight"]])
+def test_errors_over_several_numbers_say_what_their_unit_is(cli, painted, tmp_path, labels):
+    sizes = {"red": 1, "green": 2, "blue": 30}
+    images = tmp_path / "photos"
+    table = tabulate(images, tmp_path / "photos.csv", size=sizes, weight=sizes)
+    extract.run(table, tmp_path / "table.features", root=images, layers=["last"])
+    words = [word for label in labels for word in ("--label", label)]
+    fitted = cli("fit", tmp_path / "table.features", "--regression", *words)
+    judged = cli("evaluate", tmp_path / "table.head")
+
+    assert (fitted[0], judged[0]) == (0, 0)
+    for _, out, _ in (fitted, judged):
+        assert ("are in standard deviations of each number's rows" in out) == (len(labels) > 1)
 
 
 @pytest.mark.parametrize(
