@@ -63,6 +63,11 @@ def check_images(
             if trouble:
                 verdict.problems[item.path] = trouble
             progress(done + 1, len(items))
+    if verdict.problems:
+        verdict.notes.append(
+            f"Images were looked for in {listing.name} alone, where the store says that they are. "
+            f"For those of another place, as a merged store has: --found-at FOLDER"
+        )
     return verdict
 
 

@@ -55,7 +55,7 @@ class TestImages:
         before = tree(store)
         verdict = check_images(store)
 
-        assert (verdict.problems, verdict.checks) == ({}, 14)
+        assert (verdict.problems, verdict.notes, verdict.checks) == ({}, [], 14)
         assert verdict.bytes == sum(len(b) for b in tree(store.with_name("photos")).values())
         assert tree(store) == before
 
@@ -63,10 +63,11 @@ class TestImages:
         photos = store.with_name("photos")
         (photos / "cats" / "1.png").unlink()
         picture(photos / "dogs" / "2.png", seed=77)
-        problems = check_images(store).problems
+        verdict = check_images(store)
 
-        assert problems.keys() == {"cats/1.png", "dogs/2.png"}
-        assert "other bytes" in problems["dogs/2.png"]
+        assert verdict.problems.keys() == {"cats/1.png", "dogs/2.png"}
+        assert "other bytes" in verdict.problems["dogs/2.png"]
+        assert f"looked for in {photos} alone" in verdict.notes[0]
 
     def test_moved_images_are_found_where_the_caller_says(self, store, tmp_path):
         moved = store.with_name("photos").rename(tmp_path / "moved")
