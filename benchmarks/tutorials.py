@@ -126,12 +126,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="of stand-ins")
     parser.add_argument("--only", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--data", type=Path, help="photographs of the source; not a stand-in")
+    pictures = parser.add_mutually_exclusive_group()
+    pictures.add_argument("--data", type=Path, help="photographs of the source; not a stand-in")
+    pictures.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
     parser.add_argument("--weights", default="imagenet", help="with --data")
     parser.add_argument("--ways", nargs="+", choices=workflows.WAYS, default=list(workflows.WAYS))
     parser.add_argument("--repeats", type=positive, default=3, help="of the ways that take seconds")
     parser.add_argument("--out", type=Path, help="folder of the JSON and the pictures")
-    parser.add_argument("--tiny", action="store_true", help="on pictures made on the spot")
     return parser.parse_args(words)
 
 

@@ -101,6 +101,9 @@ def test_every_way_but_the_slowest_gives_a_row(tmp_path, in_this_process, monkey
     assert {name for name, row in facts["rows"].items() if row["repeats"]} == {*workflows.REPEATED}
     assert facts["rows"]["cached"]["repeats"] == [1.0, 1.0]
     assert len(workflows.verdict(facts)) == 8
+    speeds = [line for line in workflows.verdict(facts) if "faster" in line]
+    assert len(speeds) == 4
+    assert not any("at least" in line for line in speeds)  # of 10 epochs, 50, and 20 heads
     written = {path.name for path in (tmp_path / "out").iterdir()}
     kinds = ("time.png", "time.svg", "epochs.png", "epochs.svg", "heads.png", "heads.svg")
     assert written == {"workflows-tiny.json", *(f"workflows-tiny-{kind}" for kind in kinds)}
@@ -195,6 +198,15 @@ def test_epochs_on_features_are_more_than_those_in_the_graph(tmp_path):
     options = workflows.parse(["--data", str(tmp_path), "--epochs", "50"])
 
     assert workflows.setup_of(options).many_epochs == 250
+
+
+@pytest.mark.parametrize("benchmark", [workflows, tutorials])
+def test_pictures_made_on_the_spot_are_no_folder_of_ones_own(benchmark, tmp_path, capsys):
+    """--tiny ran, and --data was left out without a word."""
+    with pytest.raises(SystemExit):
+        benchmark.parse(["--tiny", "--data", str(tmp_path)])
+
+    assert "not allowed with argument" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", workflows.WAYS)
