@@ -38,7 +38,7 @@ from extract.backbones import BackboneSpec
 from extract.items import Listing, list_folder
 from extract.plan import Settings
 from extract.progress import Silent
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.views import make_view
 
 FOLDER = "hymenoptera"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from extract.questions import estimate, explain
     from extract.relabeling import relabel, split
     from extract.repairing import repair
-    from extract.store.reader import Data, Snapshot, open_store
+    from extract.store.opening import open_store
+    from extract.store.reader import Data, Snapshot
     from extract.store.verify import verify
     from extract.summary import Summary
 
@@ -67,7 +68,8 @@ _HOMES = {
     "extract.questions": ("estimate", "explain"),
     "extract.relabeling": ("relabel", "split"),
     "extract.repairing": ("repair",),
-    "extract.store.reader": ("Data", "Snapshot", "open_store"),
+    "extract.store.opening": ("open_store",),
+    "extract.store.reader": ("Data", "Snapshot"),
     "extract.store.verify": ("verify",),
     "extract.summary": ("Summary",),
 }

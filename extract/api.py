@@ -24,7 +24,7 @@ from extract.recipe import LayerRequest
 from extract.sources import list_images
 from extract.store import header
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.summary import Summary, summary_of
 
 if TYPE_CHECKING:

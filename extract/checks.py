@@ -26,7 +26,7 @@ from extract.reading import FileBytes, read
 from extract.recipe import Column
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import Verdict
 from extract.stored import remember
 from extract.views import make_view

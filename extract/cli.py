@@ -176,7 +176,7 @@ def info(store: Store, json: Json = False) -> None:
     Example: python -m extract info photos.features
     """
     from extract.information import information
-    from extract.store.reader import open_store
+    from extract.store.opening import open_store
 
     snapshot = open_store(store)
     facts = information(snapshot)

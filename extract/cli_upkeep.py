@@ -94,7 +94,7 @@ def _show_verdict(
         screen.say(f"{name}: {problem}")
     for note in verdict.notes:
         screen.say(f"Note: {note}")
-    from extract.store.reader import UNSEALED
+    from extract.store.opening import UNSEALED
 
     speed = verdict.checks / seconds
     what = {"full": "shards", "images": "images", "recompute": "images"}.get(mode)

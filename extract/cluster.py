@@ -41,7 +41,7 @@ from extract.reading import read
 from extract.scaling import Brightness
 from extract.store.commits import Commits
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.summary import Summary
 
 MOST_LOOKS = 64

@@ -30,7 +30,7 @@ from extract.pipeline import Extraction
 from extract.plan import Plan
 from extract.progress import Silent
 from extract.store import header
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import Grid
 
 

@@ -11,7 +11,7 @@ from extract.store import succession
 from extract.store.commits import Commits
 from extract.store.files import read_errors
 from extract.store.gc import OLDER_THAN, collect, find_garbage, parse_age
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import follow
 
 

@@ -16,7 +16,8 @@ from extract.recipe import differences
 from extract.rewriting import places_of
 from extract.store.commits import HAS_FEATURES, Commits
 from extract.store.files import read_errors
-from extract.store.reader import Snapshot, Store, split_snapshot
+from extract.store.opening import Store, split_snapshot
+from extract.store.reader import Snapshot
 from extract.store.snapshot_records import SnapshotColumn
 
 LABELLING = ("label", "split", "group")

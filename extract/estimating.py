@@ -27,7 +27,7 @@ from extract.plan import Plan, Settings, default_store, make_plan
 from extract.progress import Reporter, Silent
 from extract.sources import list_images
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.writing import AHEAD
 
 FIRST_PROBE = 16  # images: enough to see whether the backbone is slow

@@ -14,7 +14,8 @@ from extract.plan import Settings, make_plan
 from extract.progress import Reporter, Silent
 from extract.recipe import differences
 from extract.store.files import read_errors
-from extract.store.reader import Snapshot, Store
+from extract.store.opening import Store
+from extract.store.reader import Snapshot
 from extract.stored import listing_of, remember
 
 

@@ -34,7 +34,8 @@ from extract.published import published
 from extract.recipe import Column
 from extract.splits import SPLITS
 from extract.store.files import Files, LocalFiles
-from extract.store.reader import Data, Snapshot, Store
+from extract.store.opening import Store
+from extract.store.reader import Data, Snapshot
 from extract.store.shards import Grid
 from extract.store.snapshot_records import SnapshotColumn
 from extract.store.zarr_shards import ZarrFormat

@@ -32,7 +32,7 @@ from extract.rewriting import places_of, rewrite_column, with_rows
 from extract.store import succession
 from extract.store.commits import Commit, Commits, encode, name_of, root_of
 from extract.store.files import disk_errors, publish_copy, read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import SnapshotColumn, SnapshotRecord, follow, record_name
 
 KEY = r"[0-9a-f]{64}"

@@ -37,7 +37,7 @@ from extract.recipe import LayerRequest, digest_json
 from extract.sources.arrays import list_arrays
 from extract.store.commits import HAS_FEATURES
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 
 PATHS, PICTURES = "paths in memory", "pictures in memory"
 """Where images were found, in snapshots made here alone: `extract.run` never says so."""

@@ -14,7 +14,7 @@ from extract.recipe import Column
 from extract.store import header
 from extract.store.commits import HAS_FEATURES, Commit, Commits, name_of
 from extract.store.files import each
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import Format, Grid, damaged, format_of
 from extract.store.snapshot_records import SnapshotRecord
 

@@ -12,7 +12,8 @@ from extract.known import Known
 from extract.store.acknowledging import acknowledge_copy
 from extract.store.commits import Commit
 from extract.store.files import Files, LocalFiles, disk_errors, publish
-from extract.store.reader import Snapshot, Store
+from extract.store.opening import Store
+from extract.store.reader import Snapshot
 from extract.store.shards import FeatureShards, Format, Grid, ShardRef
 
 

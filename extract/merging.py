@@ -29,7 +29,7 @@ from extract.store.commits import (
 )
 from extract.store.files import disk_errors, publish, read_errors
 from extract.store.item_tables import items_digest
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import follow
 
 

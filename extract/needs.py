@@ -12,7 +12,7 @@ from extract.known import Known
 from extract.pixels import decoder_signature
 from extract.places import bucket_url
 from extract.plan import Plan
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import Grid
 
 RECORD_BYTES = 350

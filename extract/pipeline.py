@@ -35,7 +35,7 @@ from extract.sealing import End, Sealed, seal
 from extract.stages import Stage
 from extract.store.commits import HAS_FEATURES, RowFacts
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.views import make_view
 from extract.writing import Writer
 

@@ -21,7 +21,8 @@ from extract.splits import SPLITS, Candidate, parse_ratios, split_of_folder
 from extract.store import succession
 from extract.store.files import read_errors
 from extract.store.item_tables import ITEM_SCHEMA
-from extract.store.reader import Snapshot, Store
+from extract.store.opening import Store
+from extract.store.reader import Snapshot
 from extract.store.snapshot_records import SnapshotRecord, SplitRule, follow
 from extract.tables import check_columns, check_paths, read_table, texts, tidy
 

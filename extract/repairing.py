@@ -23,7 +23,7 @@ from extract.plan import Settings
 from extract.progress import Reporter, Silent
 from extract.store import header
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.setting_aside import set_aside
 from extract.store.verify import verify
 from extract.stored import GONE, Memory, remember

@@ -16,7 +16,7 @@ from extract.mixing import joined, of_places
 from extract.recipe import Column
 from extract.store.acknowledging import acknowledge_copy
 from extract.store.commits import Commit, row_digests
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import FeatureShards, Grid
 from extract.store.snapshot_records import SnapshotColumn
 

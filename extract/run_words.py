@@ -15,7 +15,7 @@ from extract.backbones import DEFAULT_BACKBONE, BackboneSpec
 from extract.errors import HeadstartError
 from extract.plan import Settings
 from extract.recipe import PixelPolicy
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.stored import remember
 
 

@@ -21,7 +21,7 @@ from extract.store import succession
 from extract.store.commits import Commit, root_of
 from extract.store.files import sha256
 from extract.store.item_tables import bad_images_csv, items_digest
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import SnapshotColumn, SnapshotRecord
 
 

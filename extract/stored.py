@@ -23,7 +23,7 @@ from extract.sources import list_images
 from extract.store import header
 from extract.store.files import read_errors
 from extract.store.item_tables import ITEM_SCHEMA
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import Format, format_of
 from extract.store.snapshot_records import SnapshotRecord
 from extract.store.verify import readable_commits

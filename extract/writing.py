@@ -24,7 +24,7 @@ from extract.store import header
 from extract.store.acknowledging import acknowledge, read_acknowledged
 from extract.store.commits import Commit, Commits, FileRead, row_digests
 from extract.store.files import read_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 
 AHEAD = 2  # shards that wait to be written, 64 MB each at most
 

@@ -17,7 +17,7 @@ import numpy as np
 from extract.engines.engine import relative_distance
 from extract.errors import StoreError
 from extract.progress import Reporter
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from finetune.augmentation import augmentation_layers
 from finetune.boundary import Cut
 from finetune.choosing import Choice

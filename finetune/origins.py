@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from extract import places
 from extract.errors import HeadstartError
-from extract.store.reader import Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Snapshot
 from finetune.errors import FinetuneError
 from heads.model import Model
 

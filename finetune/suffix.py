@@ -22,7 +22,8 @@ from extract.engines.engine import relative_distance
 from extract.places import beside
 from extract.progress import Reporter
 from extract.recipe import Column, digest_json
-from extract.store.reader import Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Snapshot
 from finetune.boundary import Cut
 from finetune.errors import CutError, FinetuneError
 from finetune.network import Network

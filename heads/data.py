@@ -23,7 +23,8 @@ from extract.recipe import Column
 from extract.run_words import run_command
 from extract.splits import SPLITS
 from extract.store.commits import HAS_FEATURES
-from extract.store.reader import Data, Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Data, Snapshot
 from heads.errors import HeadError
 from heads.names import listed
 from heads.targets import SEPARATOR, Target, known

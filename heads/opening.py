@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extract.store.reader import Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Snapshot
 from heads.errors import HeadError
 from heads.model import is_model, load
 

@@ -26,7 +26,8 @@ from extract.errors import BucketError, ImageError, StoreError
 from extract.places import beside
 from extract.probe_files import PICTURES, features_name, read_features
 from extract.store.files import Files, LocalFiles, sha256
-from extract.store.reader import Snapshot, Store, open_store
+from extract.store.opening import Store, open_store
+from extract.store.reader import Snapshot
 from heads.errors import ModelError, ParityError
 from heads.inference import Predictor, side_by_side
 from heads.model import Model

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from extract.store.reader import Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Snapshot
 from heads.album import Album
 from heads.data import Source
 from heads.errors import HeadError

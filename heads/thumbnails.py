@@ -16,7 +16,8 @@ from extract.items import Listing
 from extract.pixels import decode
 from extract.reading import read
 from extract.recipe import PixelPolicy
-from extract.store.reader import Snapshot, Store
+from extract.store.opening import Store
+from extract.store.reader import Snapshot
 from extract.stored import remember
 
 QUALITY = 70

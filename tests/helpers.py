@@ -7,7 +7,7 @@ import numpy as np
 from extract.engines.engine import Engine
 from extract.prepared import Prepared
 from extract.recipe import Column, Preprocessing
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 
 WIDTH = 6
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from extract.errors import DamagedStoreError
 from extract.store.commits import Commit, Commits, encode, name_of
-from extract.store.reader import Store
+from extract.store.opening import Store
 
 
 def acknowledge(store: Store, commit: Commit) -> Commit:

@@ -27,7 +27,7 @@ from pathlib import Path
 from extract.errors import BucketError, InputError, StoreError, StoreWriteError
 from extract.store.commits import Commits, name_of
 from extract.store.files import Files, disk_errors, each, publish, write_scratch
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import damaged
 from extract.store.snapshot_records import record_name
 from extract.store.strangers import SHARD_NAME

@@ -16,7 +16,7 @@ from extract.errors import StoreError
 from extract.store import commits, header
 from extract.store.commits import Commits
 from extract.store.files import Files, LocalFiles, disk_errors
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import TABLE_NAME, record_name
 
 

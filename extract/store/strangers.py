@@ -10,7 +10,7 @@ from extract.errors import StoreError
 from extract.store import header
 from extract.store.header import FOLDERS
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.snapshot_records import items_name
 
 SHARD_NAME = r"[0-9a-f]{64}\.(zshard|h5)"

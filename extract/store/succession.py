@@ -17,7 +17,7 @@ from extract.errors import ChangedStoreError, DamagedStoreError
 from extract.store import header
 from extract.store.files import Files, disk_errors, publish, publish_copy, sha256
 from extract.store.item_tables import bad_images_csv, parquet_bytes
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import damaged
 from extract.store.snapshot_records import SnapshotRecord, encode, items_name, record_name
 

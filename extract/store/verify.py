@@ -26,7 +26,7 @@ from extract.store import commits, header
 from extract.store.commits import Commit, Commits, root_of, row_digests
 from extract.store.files import read_errors, sha256
 from extract.store.item_tables import items_digest
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.shards import CURE, ShardRef
 from extract.store.snapshot_records import SnapshotRecord, record_name
 from extract.store.strangers import foreign, leftovers

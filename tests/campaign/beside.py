@@ -17,7 +17,7 @@ import pytest
 from extract.errors import HeadstartError
 from extract.store.files import Files, LocalFiles
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store
+from extract.store.opening import Store
 
 OPERATIONS = (
     "read",
@@ -62,7 +62,7 @@ def interrupting(at: int, work: Callable[[], object]) -> Iterator[Interruption]:
     """Do some work before the n-th operation on any store that is opened meanwhile."""
     found = Interruption(at, work)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extract.store.reader.LocalFiles", _counted(LocalFiles, found))
+        patch.setattr("extract.store.opening.LocalFiles", _counted(LocalFiles, found))
         patch.setattr("extract.store.object_files.ObjectFiles", _counted(ObjectFiles, found))
         yield found
 

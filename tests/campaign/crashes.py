@@ -26,7 +26,7 @@ import pytest
 from extract.errors import HeadstartError
 from extract.store import succession
 from extract.store.commits import Commit, Commits
-from extract.store.reader import Store
+from extract.store.opening import Store
 from tests.campaign.disk import Disk, put_back, watching
 from tests.campaign.figures import Effort, Figure
 from tests.campaign.scenarios import NAMES, Acknowledged, Scenario, scenarios

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from extract.errors import HeadstartError
 from extract.repairing import repair
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from extract.store.verify import verify
 from tests.campaign.figures import Effort, Figure
 from tests.campaign.world import (

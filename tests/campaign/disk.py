@@ -331,7 +331,7 @@ def watching(disk: Disk) -> Iterator[None]:
             link(source, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extract.store.reader.LocalFiles", opened)
+        patch.setattr("extract.store.opening.LocalFiles", opened)
         patch.setattr(os, "link", linked)
         yield
 

@@ -29,7 +29,7 @@ from extract.keras_files import check_hdf5, check_weights, look_through
 from extract.relabeling import relabel
 from extract.sources import list_images
 from extract.store.files import sha256
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from extract.store.records import seal
 from heads.model import RECORD, WEIGHTS, load, save
 from tests.campaign import hostile_words

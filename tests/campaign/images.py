@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from tests.campaign.figures import Effort, Figure, peak_memory, reset_peak_memory
 from tests.campaign.world import COLUMNS, arithmetic_backbone, extract_folder, scratch
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from extract.store.verify import verify
 from tests.campaign.figures import Effort, Figure
 from tests.campaign.world import (

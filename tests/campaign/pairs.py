@@ -22,7 +22,7 @@ from extract.merging import merge
 from extract.reading import image_key
 from extract.relabeling import split
 from extract.repairing import repair
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.verify import verify
 from tests.campaign.beside import buckets_in_memory, copied, interrupting, overwrite
 from tests.campaign.figures import Effort, Figure

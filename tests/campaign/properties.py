@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 from extract.compacting import gc
 from extract.relabeling import relabel
 from extract.repairing import repair
-from extract.store.reader import Snapshot, Store, open_store
+from extract.store.opening import Store, open_store
+from extract.store.reader import Snapshot
 from extract.store.verify import verify
 from tests.campaign.beside import overwrite
 from tests.campaign.disk import Disk, found_in, put_back, watching

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.reading import image_key
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from tests.campaign.world import (
     COLUMNS,
     IMAGE_SIZE,

@@ -14,7 +14,7 @@ import pytest
 import extract
 from extract.items import Listing
 from extract.sources import list_images
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from tests.campaign.disk import Disk, put_back, watching
 from tests.campaign.figures import Effort, Figure
 from tests.campaign.world import (

@@ -20,7 +20,7 @@ from extract.reading import image_key
 from extract.relabeling import relabel, split
 from extract.repairing import repair
 from extract.store.commits import Commit, Commits, row_digests
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.verify import verify
 from tests.campaign.disk import SOURCE
 from tests.campaign.world import (

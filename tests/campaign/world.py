@@ -26,7 +26,8 @@ import extract
 from extract import prepared, probes
 from extract.reading import image_key
 from extract.store import item_tables
-from extract.store.reader import Snapshot, open_store
+from extract.store.opening import open_store
+from extract.store.reader import Snapshot
 from tests.helpers import SyntheticEngine, synthetic_prepared, tree
 
 Tree = dict[str, bytes]

@@ -16,7 +16,7 @@ from extract.exporting import export
 from extract.merging import merge
 from extract.repairing import repair
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.verify import verify
 from tests.s3_server import IMPATIENT, assert_root_or_one_line
 

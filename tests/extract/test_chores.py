@@ -10,7 +10,7 @@ from extract.known import Known, read_known
 from extract.plan import Settings, make_plan
 from extract.progress import Silent
 from extract.store.commits import Commits
-from extract.store.reader import Store
+from extract.store.opening import Store
 from tests.extract.test_run_views import settings
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")

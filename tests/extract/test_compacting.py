@@ -16,7 +16,7 @@ from extract.errors import DamagedStoreError, InputError, StoreError, StoreWrite
 from extract.plan import Settings
 from extract.progress import Silent
 from extract.store.gc import collect, find_garbage, parse_age
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles

@@ -15,7 +15,7 @@ from extract.forgetting import find_traces, forget, forget_images
 from extract.plan import Settings
 from extract.progress import Silent
 from extract.reading import image_key
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles

@@ -14,7 +14,7 @@ from extract.errors import StoreWriteError
 from extract.store.commits import Commits, encode
 from extract.store.gc import collect, find_garbage
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from tests.helpers import tree
 

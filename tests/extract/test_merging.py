@@ -15,7 +15,7 @@ from extract.errors import InputError, StoreWriteError
 from extract.merging import merge, merge_stores
 from extract.plan import Settings
 from extract.progress import Silent
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from tests.helpers import formats, tree
 from tests.simulated import PowerCut, SimulatedFiles

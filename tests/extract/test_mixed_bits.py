@@ -10,7 +10,7 @@ from extract.checks import recompute
 from extract.errors import BackboneError
 from extract.merging import merge
 from extract.store.commits import Commits
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.verify import verify
 from tests.helpers import SyntheticEngine, tree
 

@@ -26,7 +26,7 @@ from extract.errors import (
 from extract.known import Known
 from extract.plan import Settings
 from extract.progress import Silent
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from tests.helpers import WIDTH, SyntheticEngine, formats, synthetic_prepared, tree
 from tests.simulated import PowerCut, SimulatedFiles

@@ -22,7 +22,7 @@ from extract.plan import Settings
 from extract.reading import image_key
 from extract.recipe import Column, LayerRequest, PixelPolicy
 from extract.repairing import repair
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.verify import verify
 from extract.views import make_view
 from tests.helpers import SyntheticEngine, tree

@@ -14,7 +14,7 @@ from extract.progress import Silent
 from extract.store.acknowledging import acknowledge, acknowledge_copy
 from extract.store.commits import Commits
 from extract.store.file_shards import FileShards
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.verify import verify
 from tests.helpers import SyntheticEngine
 

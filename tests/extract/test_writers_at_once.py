@@ -11,7 +11,7 @@ from extract.errors import ChangedStoreError, DamagedStoreError
 from extract.merging import merge
 from extract.relabeling import relabel, split
 from extract.store import succession
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.store.snapshot_records import follow
 from extract.store.verify import verify
 

@@ -8,7 +8,7 @@ import pytest
 import extract
 import finetune
 import heads
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from finetune.errors import FinetuneError
 from finetune.origins import check_origin
 from heads.model import load, save

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from finetune.suffix import boundary_store, pick_views
 from tests.finetune.tuning import tune
 

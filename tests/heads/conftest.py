@@ -9,7 +9,7 @@ import pytest
 
 import extract
 from extract.relabeling import relabel
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.cli import main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

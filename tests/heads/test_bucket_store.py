@@ -5,7 +5,7 @@ import pytest
 
 import extract
 import heads
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from tests.heads.conftest import paint
 
 

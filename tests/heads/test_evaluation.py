@@ -12,7 +12,7 @@ import pytest
 
 import extract
 from extract.console import Screen
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.data import Source, open_source
 from heads.errors import HeadError, StaleModelError
 from heads.evaluation import Evaluation, evaluate

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import extract
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.errors import HeadError
 from heads.imaging import images_root, read_known
 from tests.heads.conftest import COLORS, paint, tabulate

@@ -6,7 +6,7 @@ import pytest
 
 import extract
 from extract.relabeling import relabel
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.errors import HeadError
 from heads.labels import check_labels
 from tests.extract.sources.making import make, pictures

@@ -98,7 +98,7 @@ def test_labels_and_numbers_are_predicted_elsewhere_as_here(digits, tmp_path, ta
     """One picture is broken, one is too novel, and one has no label: each has its row."""
     import extract
     import heads
-    from extract.store.reader import open_store
+    from extract.store.opening import open_store
     from tests.heads.conftest import relabelled
 
     folder = tmp_path / "digits"

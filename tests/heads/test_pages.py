@@ -13,7 +13,7 @@ import pytest
 import extract
 import heads
 from extract.relabeling import relabel
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.audit_page import write_audit
 from heads.auditing import audit
 from heads.errors import HeadError

@@ -9,7 +9,7 @@ import pytest
 
 import extract
 import heads
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.errors import HeadError
 from heads.reporting import report
 from tests.heads.conftest import opened, paint, relabelled

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import extract
 import heads
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.errors import HeadError
 from heads.inference import Answer
 from heads.logistic import LogisticHead

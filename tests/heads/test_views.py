@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import extract
-from extract.store.reader import open_store
+from extract.store.opening import open_store
 from heads.data import open_source
 from heads.errors import HeadError
 from heads.evaluation import evaluate

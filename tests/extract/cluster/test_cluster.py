@@ -11,7 +11,7 @@ from extract.cluster import Cluster, Made
 from extract.cluster_share import Share
 from extract.errors import BackboneError, ClusterError, InputError, ScaleError
 from extract.store.commits import Commits
-from extract.store.reader import Store
+from extract.store.opening import Store
 from tests.extract import cluster_workers
 from tests.extract.clusters import (
     WARNINGS,

@@ -12,7 +12,7 @@ from extract.cluster import Cluster
 from extract.cluster_crew import PATIENCE, Crew
 from extract.errors import ClusterError
 from extract.store.commits import Commits
-from extract.store.reader import Store
+from extract.store.opening import Store
 from tests.extract import cluster_workers
 from tests.extract.clusters import (
     WARNINGS,

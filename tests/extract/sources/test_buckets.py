@@ -13,7 +13,7 @@ from extract.reading import read
 from extract.sources import list_images
 from extract.sources.buckets import Objects, items_of, list_objects
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store, open_store
+from extract.store.opening import Store, open_store
 from extract.stored import remember
 
 pytestmark = pytest.mark.usefixtures("fake_backbone")

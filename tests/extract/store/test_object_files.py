@@ -17,7 +17,7 @@ from extract.store.file_shards import FileShards
 from extract.store.files import publish
 from extract.store.hdf5_shards import HDF5Format
 from extract.store.object_files import ObjectFiles
-from extract.store.reader import Store
+from extract.store.opening import Store
 from extract.store.zarr_shards import ZarrFormat
 from tests.extract.store.files_contract import NAME, FilesContract
 from tests.extract.store.shards_contract import GRID, ROWS, ShardsContract
