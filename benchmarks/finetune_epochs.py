@@ -31,7 +31,7 @@ def opened(store: Path, batch_size: int) -> Iterator[tuple[Any, Any]]:
     from finetune.network import open_network
     from finetune.options import Options
     from finetune.rows import beside, open_rows
-    from heads.model import load
+    from heads.model_folder import load
 
     model = load(beside(store, ".head"))
     _, train, validation = open_rows(model, store)

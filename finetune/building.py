@@ -9,7 +9,8 @@ from finetune import freezing
 from finetune.network import open_network
 from finetune.options import Options
 from finetune.quiet import quiet_keras
-from heads.model import Model, load
+from heads.model import Model
+from heads.model_folder import load
 
 if TYPE_CHECKING:
     import keras

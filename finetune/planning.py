@@ -21,7 +21,8 @@ from finetune.network import Network, open_network
 from finetune.options import Options
 from finetune.quiet import quiet_keras
 from finetune.rows import beside, open_features
-from heads.model import Model, load
+from heads.model import Model
+from heads.model_folder import load
 from heads.opening import check_no_model
 
 

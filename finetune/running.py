@@ -34,7 +34,8 @@ from finetune.options import Options, check_tensorboard
 from finetune.quiet import quiet_keras
 from finetune.rows import beside, open_rows
 from finetune.writing import publish, tuned_model
-from heads.model import Model, check_place, load
+from heads.model import Model
+from heads.model_folder import check_place, load
 from heads.opening import check_no_model
 from heads.optimizers import optimizer_name
 

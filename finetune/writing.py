@@ -24,7 +24,8 @@ from heads import joining
 from heads.calibration import fit_temperature
 from heads.data import Source
 from heads.metrics import log_losses
-from heads.model import BACKBONE, JOINED, Model, save
+from heads.model import Model
+from heads.model_folder import BACKBONE, JOINED, save
 from heads.novelty import Novelty
 from heads.scoring import softmax
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from heads.fitting import fit, fit_columns
     from heads.joining import join
     from heads.learning_curve import FewShot, few_shot
-    from heads.model import Model, load, save
+    from heads.model import Model
+    from heads.model_folder import load, save
     from heads.packing import pack
     from heads.predicting import Predictions, predict
     from heads.reporting import ReportPage, report
@@ -44,11 +45,11 @@ _HOMES = {
     "fit": "heads.fitting",
     "fit_columns": "heads.fitting",
     "join": "heads.joining",
-    "load": "heads.model",
+    "load": "heads.model_folder",
     "pack": "heads.packing",
     "predict": "heads.predicting",
     "report": "heads.reporting",
-    "save": "heads.model",
+    "save": "heads.model_folder",
     "sweep": "heads.sweeping",
 }
 __all__ = [

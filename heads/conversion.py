@@ -24,7 +24,8 @@ from extract.errors import HeadstartError
 from heads import joining, saved_model
 from heads.errors import ModelError
 from heads.formats import FORMATS, Format
-from heads.model import Model, load
+from heads.model import Model
+from heads.model_folder import load
 
 MODEL, PROBES, WRITTEN, FOUND = "model.head", "probes.npz", "written", "found.npz"
 

@@ -20,7 +20,8 @@ from extract.store.reader import Data, Snapshot
 from heads.data import Source, open_source
 from heads.errors import HeadError
 from heads.metrics import Report, measure
-from heads.model import Model, load
+from heads.model import Model
+from heads.model_folder import load
 from heads.opening import opened_snapshot
 from heads.targets import target_of
 from heads.task_metrics import IN_DEVIATIONS, TaskReport, compare

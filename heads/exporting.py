@@ -33,7 +33,8 @@ from heads import conversion, errors, formats, joining, parity
 from heads.errors import HeadError, ModelError
 from heads.folder import publish_folder
 from heads.formats import Format
-from heads.model import PARITY, Model, beside, load, save
+from heads.model import Model
+from heads.model_folder import PARITY, beside, load, save
 from heads.parity import Probes, Scores
 from heads.predicting import load_predictor
 

@@ -29,7 +29,8 @@ from heads.errors import HeadError
 from heads.estimators import class_of
 from heads.labels import check_labels
 from heads.metrics import log_losses
-from heads.model import Model, check_place, save
+from heads.model import Model
+from heads.model_folder import check_place, save
 from heads.names import listed
 from heads.novelty import Novelty
 from heads.opening import opened_snapshot

@@ -7,7 +7,7 @@ from pathlib import Path
 from extract.store.opening import open_store
 from extract.store.reader import Snapshot
 from heads.errors import HeadError
-from heads.model import is_model, load
+from heads.model_folder import is_model, load
 
 
 def opened_snapshot(store: str | Path | Snapshot, number: int | None = None) -> Snapshot:

@@ -21,7 +21,8 @@ from extract.progress import Reporter
 from extract.store.files import sha256
 from heads.errors import HeadError, ModelError
 from heads.folder import publish_folder
-from heads.model import RECORD, WEIGHTS, Model, beside, load
+from heads.model import Model
+from heads.model_folder import RECORD, WEIGHTS, beside, load
 from heads.packed import MANIFEST
 from heads.predicting import prepare_backbone
 from heads.scoring import SCORERS
@@ -76,7 +77,7 @@ def pack(
     """
     opened = model if isinstance(model, Model) else load(model)
     if opened.path is None:
-        raise ModelError("The model has not been saved: heads.model.save(model, path) first")
+        raise ModelError("The model has not been saved: heads.save(model, path) first")
     if opened.scorer.kind not in SCORERS:
         raise HeadError(
             f"{opened.estimator['name']} runs in scikit-learn only, and a packed folder has none. "

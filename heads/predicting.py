@@ -33,7 +33,8 @@ from extract.sources import list_images
 from extract.stages import Stage
 from heads.errors import HeadError, ModelError
 from heads.inference import Predictor
-from heads.model import Model, load
+from heads.model import Model
+from heads.model_folder import load
 from heads.predictions import (
     Prediction,
     is_replaceable,

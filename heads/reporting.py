@@ -22,7 +22,8 @@ from heads.errors import HeadError
 from heads.evaluation import Evaluation, evaluate, find_store, open_for
 from heads.evaluation_tables import tables
 from heads.judging import Judged, judge
-from heads.model import Model, beside, is_model, load
+from heads.model import Model
+from heads.model_folder import beside, is_model, load
 from heads.page import check_place, write_page
 from heads.ranges import plain_seed
 from heads.report_charts import charts_of, few_shot_chart

@@ -38,7 +38,8 @@ from heads.grid import Grid, Setting
 from heads.halving import Table, Tried
 from heads.labels import check_labels
 from heads.metrics import log_losses
-from heads.model import Model, check_place
+from heads.model import Model
+from heads.model_folder import check_place
 from heads.names import listed
 from heads.neural_rows import scaling_of
 from heads.opening import opened_snapshot

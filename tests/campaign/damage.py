@@ -292,7 +292,7 @@ def heads_of(folder: Path) -> list[Victim]:
     """Make a head that is arrays, one that scikit-learn keeps and a fine-tuned model, each with an
     older state."""
     from heads.fitting import fit
-    from heads.model import save
+    from heads.model_folder import save
     from tests.heads.models import linear_model
 
     history = ({"stage": "head", "epoch": 1, "loss": 0.5}, {"stage": "head", "epoch": 2, "loss": 0})
@@ -324,7 +324,7 @@ def _bytes(name: str, number: int) -> bytes:
 
 def damage_head(victim: Victim, head: Path, count: int, seed: int) -> Figure:
     """Damage a head `count` times: opening it must refuse every time."""
-    from heads.model import load
+    from heads.model_folder import load
 
     figure = Figure(point=4, what=f"{victim.name}: mutations of its files")
     write_tree(head, victim.content)
@@ -347,7 +347,7 @@ def damage_head(victim: Victim, head: Path, count: int, seed: int) -> Figure:
 def rollback(folder: Path) -> Figure:
     """Take a store back to an older state, whole or by its newest record; ask a model."""
     from heads.evaluation import evaluate
-    from heads.model import save
+    from heads.model_folder import save
     from tests.heads.models import linear_model
 
     figure = Figure(point=4, what="a store put back to an older state, told by a model")

@@ -31,7 +31,7 @@ from extract.sources import list_images
 from extract.store.files import sha256
 from extract.store.opening import open_store
 from extract.store.records import seal
-from heads.model import RECORD, WEIGHTS, load, save
+from heads.model_folder import RECORD, WEIGHTS, load, save
 from tests.campaign import hostile_words
 from tests.campaign.figures import Effort, Figure, peak_memory, reset_peak_memory
 from tests.campaign.world import (

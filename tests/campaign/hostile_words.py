@@ -18,7 +18,7 @@ import pytest
 
 import extract
 from extract.csv_cells import FORMULA
-from heads.model import save
+from heads.model_folder import save
 from tests.campaign.world import COLUMNS, OPTIONS, picture
 from tests.heads.models import linear_model
 

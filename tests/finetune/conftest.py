@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import extract
-from heads.model import save
+from heads.model_folder import save
 from heads.scoring import Dense
 from tests.heads.conftest import paint
 from tests.heads.models import linear_model

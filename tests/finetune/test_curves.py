@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 import finetune
 import heads
 from finetune import curves
-from heads.model import load
+from heads.model_folder import load
 
 ROW = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.1, "val_accuracy": 0.4}
 BEFORE = {"val_loss": 1.1, "val_accuracy": 0.4}

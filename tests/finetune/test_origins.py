@@ -11,7 +11,7 @@ import heads
 from extract.store.opening import open_store
 from finetune.errors import FinetuneError
 from finetune.origins import check_origin
-from heads.model import load, save
+from heads.model_folder import load, save
 from tests.finetune.conftest import SPLITS
 from tests.finetune.test_cli import typed
 from tests.heads.conftest import paint

@@ -17,7 +17,7 @@ from finetune.network import open_network
 from finetune.suffix import Boundary
 from heads.data import Source
 from heads.errors import HeadError, StaleModelError
-from heads.model import load
+from heads.model_folder import load
 from tests.finetune.tuning import tune
 
 

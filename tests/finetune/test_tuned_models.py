@@ -9,7 +9,7 @@ import pytest
 
 import finetune
 from heads.cli import main
-from heads.model import load
+from heads.model_folder import load
 from tests.finetune.tuning import tune
 
 

@@ -18,7 +18,7 @@ from heads.errors import HeadError, StaleModelError
 from heads.evaluation import Evaluation, evaluate
 from heads.evaluation_tables import LINES, tables
 from heads.metrics import measure
-from heads.model import save
+from heads.model_folder import save
 from heads.scoring import Dense
 from tests.heads.conftest import COLORS, paint
 from tests.heads.models import linear_model

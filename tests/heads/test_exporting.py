@@ -15,7 +15,7 @@ from heads import conversion, exporting, parity
 from heads.errors import HeadError, ModelError, ParityError
 from heads.exporting import export
 from heads.formats import FORMATS
-from heads.model import load, save
+from heads.model_folder import load, save
 from heads.predicting import load_predictor
 from heads.scoring import Neighbors
 from tests.heads.digits_models import digits_model, digits_store

@@ -12,7 +12,7 @@ from extract.errors import StoreFormatError
 from extract.recipe import PixelPolicy
 from extract.store.records import seal
 from heads.errors import DamagedModelError, ModelError, StaleModelError
-from heads.model import RECORD, WEIGHTS, check_place, load, save
+from heads.model_folder import RECORD, WEIGHTS, check_place, load, save
 from tests.heads.models import linear_model
 from tests.helpers import tree
 

@@ -35,7 +35,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 def digits(tmp_path_factory):
     import extract
     from extract.digits import write_pngs
-    from heads.model import save
+    from heads.model_folder import save
 
     folder = tmp_path_factory.mktemp("digits")
     write_pngs(folder / "digits")
@@ -64,7 +64,7 @@ def packed(digits, tmp_path_factory):
 
 
 def test_each_model_has_a_folder_of_its_own(digits, tmp_path):
-    from heads.model import save
+    from heads.model_folder import save
 
     names = [pack(save(digits, tmp_path / f"photos.{kind}")).name for kind in ("head", "tuned")]
 

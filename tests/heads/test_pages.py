@@ -18,7 +18,7 @@ from heads.audit_page import write_audit
 from heads.auditing import audit
 from heads.errors import HeadError
 from heads.evaluation import evaluate
-from heads.model import save
+from heads.model_folder import save
 from heads.page import render
 from heads.reporting import report
 from tests.heads.conftest import COLORS, opened, paint, tabulate

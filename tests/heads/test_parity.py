@@ -9,7 +9,7 @@ import pytest
 from extract import probes
 from heads import parity
 from heads.errors import ModelError, ParityError
-from heads.model import save
+from heads.model_folder import save
 from heads.parity import Scores
 from tests.heads.digits_models import digits_model, digits_store
 

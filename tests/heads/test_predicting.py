@@ -14,7 +14,7 @@ import heads
 from extract import pixels
 from extract.errors import InputError
 from heads.errors import HeadError, ModelError, StaleModelError
-from heads.model import load, save
+from heads.model_folder import load, save
 from heads.predicting import load_predictor, predict
 from tests.extract.sources.making import make
 from tests.heads.models import linear_model
